@@ -1,0 +1,126 @@
+"""The sessions: each is a docstring, an install from a hash lock, and one `python -m release <stage>` call.
+
+What a session does is written, typed and tested in `release/`. Options go behind `--`:
+`nox -s smoke -- --index testpypi`; words for pytest behind a second one: `nox -s test -- -- -k dedup`.
+"""
+
+import sys
+from pathlib import Path
+
+import nox
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from release import pythons
+
+nox.needs_version = ">=2026.4"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = True
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "test", "build"]
+
+FOUND = list(pythons.found())
+MAIN = FOUND[-1] if FOUND else pythons.SUPPORTED[0]
+"""The newest supported Python here. With none, nox itself names the one that is missing and fails."""
+
+
+def install(session: nox.Session, group: str) -> None:
+    """Bring the session's environment to what `release/locks/<group>.txt` says: hashes checked, wheels only."""
+    lock = f"release/locks/{group}.txt"
+    session.install("--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", lock)
+
+
+def stage(session: nox.Session, *words: str) -> None:
+    """Run one stage of the release tools with the session's own interpreter."""
+    session.run("python", "-m", "release", *words, *session.posargs)
+
+
+@nox.session(python=MAIN)
+def lint(session: nox.Session) -> None:
+    """Style, strict types, workflows, pins, spelling: any finding fails."""
+    install(session, "lint")
+    stage(session, "lint")
+
+
+@nox.session(python=FOUND or [MAIN])
+def test(session: nox.Session) -> None:
+    """The suite against the installed wheel, on fakeredis and a real server; one leg a Python found."""
+    install(session, "test")
+    stage(session, "test", "--leg", str(session.python))
+
+
+@nox.session(python=MAIN)
+def coverage(session: nox.Session) -> None:
+    """Branch coverage of all test legs together, against the committed floors."""
+    install(session, "test")
+    stage(session, "coverage")
+
+
+@nox.session(python=MAIN)
+def mutation(session: nox.Session) -> None:
+    """Whether the tests notice broken code: mutants against the committed floors."""
+    install(session, "mutation")
+    stage(session, "mutation")
+
+
+@nox.session(python=MAIN)
+def build(session: nox.Session) -> None:
+    """The wheel and the sdist, made twice and compared byte by byte; opens the ledger."""
+    install(session, "build")
+    stage(session, "build")
+
+
+@nox.session(python=MAIN)
+def collect(session: nox.Session) -> None:
+    """The evidence files of parallel jobs into the ledger, in plan order."""
+    install(session, "release")
+    stage(session, "collect")
+
+
+@nox.session(python=MAIN)
+def testpypi(session: nox.Session) -> None:
+    """Upload the ledger's files to TestPyPI by trusted publishing."""
+    install(session, "publish")
+    stage(session, "testpypi")
+
+
+@nox.session(python=MAIN)
+def smoke(session: nox.Session) -> None:
+    """Install what an index serves into empty environments and use it (-- --index local|testpypi|pypi)."""
+    install(session, "build")
+    stage(session, "smoke")
+
+
+@nox.session(python=MAIN)
+def pypi(session: nox.Session) -> None:
+    """Upload the same files to PyPI, only behind every gate and the TestPyPI smoke."""
+    install(session, "publish")
+    stage(session, "pypi")
+
+
+@nox.session(python=MAIN)
+def verify(session: nox.Session) -> None:
+    """What PyPI serves against the ledger, and a rebuild from the tag."""
+    install(session, "build")
+    stage(session, "verify")
+
+
+@nox.session(python=MAIN)
+def rehearse(session: nox.Session) -> None:
+    """The whole release, in order, offline, on an embedded index (-- --fast reuses gates)."""
+    install(session, "rehearsal")
+    stage(session, "rehearse")
+
+
+@nox.session(python=MAIN)
+def prepare(session: nox.Session) -> None:
+    """Version, changelog date and links of the next release (-- 0.2.0); prints the signed-tag command."""
+    install(session, "release")
+    stage(session, "prepare")
+
+
+@nox.session(python=MAIN)
+def lock(session: nox.Session) -> None:
+    """Resolve every dependency group into release/locks (-- --check changes nothing)."""
+    install(session, "build")
+    stage(session, "lock")

@@ -1,0 +1,96 @@
+"""`python -m release <stage>`: reads the command line, runs one stage, prints its report, sets the exit code.
+
+Exit codes: 0 done, 1 refused or failed, 2 usage, 75 not yet (run the same command again). The last line of
+output is `RESULT <kind> <stage>: <sentence>`.
+"""
+
+import argparse
+import datetime as dt
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from release.context import Context, Options
+from release.model import Kind, Mode, Refused, Report
+from release.report import show
+from release.runner import LocalRunner
+
+__all__ = ["STAGES", "main"]
+
+STAGES: dict[str, tuple[str, str]] = {
+    "lint": ("release.gates.lint", "style, types, workflows, pins"),
+    "test": ("release.gates.test", "the suite against the installed wheel, one leg a Python"),
+    "coverage": ("release.gates.coverage", "what the legs executed, together"),
+    "mutation": ("release.gates.mutation", "whether the tests notice broken code"),
+    "build": ("release.build", "the bytes, twice, and the ledger that binds everything to them"),
+    "collect": ("release.collect", "the evidence of parallel jobs into the ledger"),
+    "testpypi": ("release.publish", "upload the ledger's files to TestPyPI"),
+    "pypi": ("release.publish", "upload the ledger's files to PyPI"),
+    "smoke": ("release.smoke", "install what an index serves into empty environments and use it"),
+    "verify": ("release.verify", "what PyPI serves against the ledger, and a rebuild from the tag"),
+    "prepare": ("release.prepare", "version, changelog date and links of the next release"),
+    "lock": ("release.locks", "the locks of every dependency group"),
+    "rehearse": ("release.rehearsal.drive", "all of it, in order, offline, on an embedded index"),
+}
+"""Stage -> module with `run(stage, context) -> Report`, and what the help says."""
+
+
+def parse(argv: Sequence[str]) -> tuple[str, Options]:
+    """The stage and its options; argparse exits with 2 on a usage error."""
+    own, rest = (
+        (argv[: list(argv).index("--")], tuple(argv[list(argv).index("--") + 1 :])) if "--" in argv else (argv, ())
+    )
+    parser = argparse.ArgumentParser(
+        prog="python -m release",
+        description="One stage of a release; `nox -l` lists the sessions that run them.",
+        epilog="\n".join(f"  {name:<10} {text}" for name, (_, text) in STAGES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("stage", choices=STAGES, metavar="STAGE")
+    parser.add_argument("version", nargs="?", help="prepare: the version to release, for example 0.2.0")
+    parser.add_argument("--mode", type=Mode, choices=list(Mode), help="what the ledger is for")
+    parser.add_argument("--leg", help="the leg of a stage, for test the Python (3.12)")
+    parser.add_argument("--tag", help="build: the tag being released, v0.1.0")
+    parser.add_argument("--index", choices=["local", "testpypi", "pypi"], help="smoke: where to install from")
+    parser.add_argument("--again", action="store_true", help="repeat a stage that has passed")
+    parser.add_argument("--fast", action="store_true", help="rehearse: reuse gates that fit, one Python, a sample")
+    parser.add_argument("--changed", action="store_true", help="mutation: only what differs from main")
+    parser.add_argument("--check", action="store_true", help="lock: change nothing, fail when something would")
+    parser.add_argument("--require-redis", action="store_true", help="test: no redis-server is a failure")
+    parser.add_argument("--evidence", action="store_true", help="write an evidence file, not a ledger line")
+    parser.add_argument("--expect-head", metavar="SHA256", help="sha256 of the ledger's last line")
+    parser.add_argument("--expect-digests", metavar="SHA256", help="sha256 over the ledger's artefact list")
+    values = vars(parser.parse_args(own))
+    stage = values.pop("stage")
+    return stage, Options(rest=rest, **values)
+
+
+def main(argv: Sequence[str], *, root: Path | None = None, console: Console | None = None) -> int:
+    """Run one stage; returns the exit code."""
+    stage, options = parse(argv)
+    console = console or Console(soft_wrap=True, highlight=False)
+    context = Context(
+        root=(root or Path.cwd()).resolve(),
+        runner=LocalRunner(),
+        console=console,
+        now=lambda: dt.datetime.now(dt.UTC),
+        options=options,
+    )
+    run: Callable[[str, Context], Report] = importlib.import_module(STAGES[stage][0]).run
+    try:
+        report = run(stage, context)
+    except Refused as refused:
+        count = len(refused.problems)
+        what = refused.problems[0].what if count == 1 else f"{count} problems, listed above"
+        report = Report(kind=refused.kind, sentence=what, problems=refused.problems)
+    except KeyboardInterrupt:
+        report = Report(kind=Kind.REFUSED, sentence="interrupted; the same command goes on where it stopped")
+    show(stage, report, console)
+    return int(report.kind)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,129 @@
+"""The `lint` stage: every tool and every rule of our own runs, then all findings are shown at once."""
+
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from release.binding import bound_or_none, record
+from release.context import Context
+from release.model import Checked, Kind, Problem, Refused, Report
+from release.rules import committed, pins, workflows
+from release.runner import Finished
+
+__all__ = ["OWN", "TOOLS", "Tool", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """One linter: what it looks at, how it is called, how its findings are mended."""
+
+    name: str
+    package: str
+    command: tuple[str, ...]
+    remedy: str
+
+
+def _workflows(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in (root / ".github" / "workflows").glob("*.yml"))
+
+
+def tools(root: Path) -> list[Tool]:
+    """Every linter of this project, slowest first."""
+    python = (sys.executable, "-m")
+    edit = "mend what it names in the file it names"
+    schema = (*python, "check_jsonschema", "--builtin-schema")
+    actions = sorted(str(path.relative_to(root)) for path in (root / ".github" / "actions").glob("*/action.yml"))
+    return [
+        Tool(name="pyright", package="pyright", command=(*python, "pyright"), remedy=edit),
+        Tool(
+            name="zizmor",
+            package="zizmor",
+            command=("zizmor", "--offline", "--persona", "auditor", "--no-progress", ".github"),
+            remedy=edit,
+        ),
+        Tool(name="ruff check", package="ruff", command=("ruff", "check", "."), remedy="`ruff check --fix .` mends most"),
+        Tool(name="ruff format", package="ruff", command=("ruff", "format", "--check", "."), remedy="run `ruff format .`"),
+        Tool(
+            name="workflow schema",
+            package="check-jsonschema",
+            command=(*schema, "vendor.github-workflows", *_workflows(root)),
+            remedy=edit,
+        ),
+        Tool(
+            name="action schema",
+            package="check-jsonschema",
+            command=(*schema, "vendor.github-actions", *actions),
+            remedy=edit,
+        ),
+        Tool(
+            name="dependabot schema",
+            package="check-jsonschema",
+            command=(*schema, "vendor.dependabot", ".github/dependabot.yml"),
+            remedy=edit,
+        ),
+        Tool(
+            name="pyproject schema",
+            package="validate-pyproject",
+            command=(*python, "validate_pyproject", "pyproject.toml"),
+            remedy=edit,
+        ),
+        Tool(
+            name="spelling",
+            package="codespell",
+            command=("codespell", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "src", "release", "tests"),
+            remedy="mend the word, or add it to [tool.codespell] ignore-words-list with a reason",
+        ),
+    ]
+
+
+OWN: dict[str, Callable[[Path], list[Problem]]] = {
+    "action pins": pins.check,
+    "workflow graph": workflows.check,
+    "committed texts": committed.check,
+}
+"""The rules this project wrote itself; each reads the tree below a root and returns every problem."""
+
+
+def run(stage: str, context: Context) -> Report:
+    """Run every tool, two at a time, and every rule of our own; refuse with all findings."""
+    ledger = bound_or_none(context)
+    env = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
+
+    def one(tool: Tool) -> tuple[Tool, Finished]:
+        finished = context.runner(tool.command, cwd=context.root, env=env)
+        context.console.print(f"  {tool.name}: {'clean' if finished.ok else 'FINDINGS'} ({finished.took_ms} ms)")
+        return tool, finished
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        done = list(pool.map(one, tools(context.root)))
+    problems = [
+        Problem(
+            rule=f"lint.{tool.name.replace(' ', '-')}",
+            where=tool.name,
+            what=f"exit code {finished.code}:\n{finished.tail(80)}",
+            remedy=tool.remedy,
+        )
+        for tool, finished in done
+        if not finished.ok
+    ]
+    for check in OWN.values():
+        problems.extend(check(context.root))
+    if problems:
+        raise Refused(*problems)
+    names = [tool.name for tool, _ in done] + list(OWN)
+    report = Report(
+        kind=Kind.DONE,
+        sentence=f"{len(names)} checks, no finding",
+        checked=[Checked(what="checks", found=", ".join(names))],
+        figures={"checks": len(names)},
+        tools={tool.package: version(tool.package) for tool, _ in done},
+    )
+    if ledger is not None:
+        record(context, ledger, stage, "all", report)
+    else:
+        context.console.print("  no evidence recorded: no ledger fits this tree")
+    return report

@@ -1,0 +1,46 @@
+"""The two public package indexes, by the tools' own constants: no address is written in this repository."""
+
+import enum
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pip._internal.models.index import PyPI as _PIP_PYPI
+from pip._internal.models.index import TestPyPI as _PIP_TESTPYPI
+from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
+
+__all__ = ["INDEXES", "Index", "IndexName"]
+
+
+class IndexName(enum.StrEnum):
+    """What `--index` takes; also the ledger's leg of an upload or smoke."""
+
+    TESTPYPI = "testpypi"
+    PYPI = "pypi"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """Where one index takes uploads and serves files."""
+
+    name: IndexName
+    upload_url: str
+    """What twine's `--repository-url` takes; twine mints a token only for exactly its own constants."""
+    simple_url: str
+    """The simple API's root, without a trailing slash."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Host names of uploads and of the simple API."""
+        return tuple(dict.fromkeys(urlsplit(url).hostname or "" for url in (self.upload_url, self.simple_url)))
+
+    def project_url(self, project: str) -> str:
+        """The simple page of `project` (already normalised), with its slash."""
+        return f"{self.simple_url}/{project}/"
+
+
+INDEXES = {
+    IndexName.TESTPYPI: Index(
+        name=IndexName.TESTPYPI, upload_url=TEST_REPOSITORY, simple_url=_PIP_TESTPYPI.simple_url
+    ),
+    IndexName.PYPI: Index(name=IndexName.PYPI, upload_url=DEFAULT_REPOSITORY, simple_url=_PIP_PYPI.simple_url),
+}
