@@ -25,7 +25,7 @@ MAIN = FOUND[-1] if FOUND else pythons.SUPPORTED[0]
 
 
 def install(session: nox.Session, group: str) -> None:
-    """Bring the session's environment to what `release/locks/<group>.txt` says: hashes checked, wheels only."""
+    """Bring the session's environment to what `release/locks/<group>.txt` says: hashes checked."""
     lock = f"release/locks/{group}.txt"
     session.install("--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", lock)
 

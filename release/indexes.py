@@ -4,8 +4,7 @@ import enum
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from pip._internal.models.index import PyPI as _PIP_PYPI
-from pip._internal.models.index import TestPyPI as _PIP_TESTPYPI
+from pip._internal.models import index as _pip
 from twine.utils import DEFAULT_REPOSITORY, TEST_REPOSITORY
 
 __all__ = ["INDEXES", "Index", "IndexName"]
@@ -31,7 +30,9 @@ class Index:
     @property
     def hosts(self) -> tuple[str, ...]:
         """Host names of uploads and of the simple API."""
-        return tuple(dict.fromkeys(urlsplit(url).hostname or "" for url in (self.upload_url, self.simple_url)))
+        return tuple(
+            dict.fromkeys(urlsplit(url).hostname or "" for url in (self.upload_url, self.simple_url))
+        )
 
     def project_url(self, project: str) -> str:
         """The simple page of `project` (already normalised), with its slash."""
@@ -40,7 +41,9 @@ class Index:
 
 INDEXES = {
     IndexName.TESTPYPI: Index(
-        name=IndexName.TESTPYPI, upload_url=TEST_REPOSITORY, simple_url=_PIP_TESTPYPI.simple_url
+        name=IndexName.TESTPYPI, upload_url=TEST_REPOSITORY, simple_url=_pip.TestPyPI.simple_url
     ),
-    IndexName.PYPI: Index(name=IndexName.PYPI, upload_url=DEFAULT_REPOSITORY, simple_url=_PIP_PYPI.simple_url),
+    IndexName.PYPI: Index(
+        name=IndexName.PYPI, upload_url=DEFAULT_REPOSITORY, simple_url=_pip.PyPI.simple_url
+    ),
 }

@@ -73,7 +73,7 @@ def run(stage: str, context: Context) -> Report:
                         rule="lock.resolves",
                         where=f"pyproject.toml [dependency-groups] {name}",
                         what=f"the resolver found no set of versions:\n{finished.tail()}",
-                        remedy="loosen the requirement it names, or check that the package index is reachable",
+                        remedy="loosen the requirement it names, or see whether the index is reachable",
                     )
                 )
                 continue
@@ -98,5 +98,8 @@ def run(stage: str, context: Context) -> Report:
     return Report(
         kind=Kind.DONE,
         sentence=f"{len(names)} locks, {len(changed)} changed",
-        checked=[Checked(what="locks", found=", ".join(names)), Checked(what="changed", found=", ".join(changed) or "none")],
+        checked=[
+            Checked(what="locks", found=", ".join(names)),
+            Checked(what="changed", found=", ".join(changed) or "none"),
+        ],
     )

@@ -43,6 +43,7 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
+        """Three parts on two lines, as a person reads them."""
         return f"{self.where}: {self.what} [{self.rule}]\n    remedy: {self.remedy}"
 
 
@@ -78,7 +79,7 @@ class Report:
     """Name and version of each tool whose word this stage took."""
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - a verdict with its reasons, not a malfunction
     """A stage must not go on. Carries every problem found, so that a person mends all of them in one go."""
 
     def __init__(self, *problems: Problem, kind: Kind = Kind.REFUSED) -> None:

@@ -16,7 +16,10 @@ __all__ = ["SUPPORTED", "absent", "find", "found"]
 SUPPORTED = ("3.12", "3.13", "3.14", "3.15")
 """The whole matrix, oldest first; `requires-python` and the classifiers agree with it."""
 
-_ASK = "import sys; print('%d.%d' % sys.version_info[:2]); print(getattr(sys, '_base_executable', sys.executable))"
+_ASK = (
+    "import sys; print('%d.%d' % sys.version_info[:2]);"
+    "print(getattr(sys, '_base_executable', sys.executable))"
+)
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -27,7 +30,7 @@ def find(version: str) -> str | None:
     Asked from the repository's root: version managers answer by the `.python-version` there, and their
     launchers fail in other folders. The path returned is the interpreter's own, so it works everywhere.
     """
-    if version == "%d.%d" % sys.version_info[:2]:
+    if version == ".".join(map(str, sys.version_info[:2])):
         own = getattr(sys, "_base_executable", sys.executable)  # the interpreter behind a virtual environment
         return str(Path(own).resolve())
     launcher = ["py", f"-{version}"] if os.name == "nt" else [f"python{version}"]

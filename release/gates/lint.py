@@ -14,7 +14,7 @@ from release.model import Checked, Kind, Problem, Refused, Report
 from release.rules import committed, pins, workflows
 from release.runner import Finished
 
-__all__ = ["OWN", "TOOLS", "Tool", "run"]
+__all__ = ["OWN", "Tool", "run", "tools"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,9 @@ def tools(root: Path) -> list[Tool]:
     python = (sys.executable, "-m")
     edit = "mend what it names in the file it names"
     schema = (*python, "check_jsonschema", "--builtin-schema")
-    actions = sorted(str(path.relative_to(root)) for path in (root / ".github" / "actions").glob("*/action.yml"))
+    actions = sorted(
+        str(path.relative_to(root)) for path in (root / ".github" / "actions").glob("*/action.yml")
+    )
     return [
         Tool(name="pyright", package="pyright", command=(*python, "pyright"), remedy=edit),
         Tool(
@@ -45,8 +47,18 @@ def tools(root: Path) -> list[Tool]:
             command=("zizmor", "--offline", "--persona", "auditor", "--no-progress", ".github"),
             remedy=edit,
         ),
-        Tool(name="ruff check", package="ruff", command=("ruff", "check", "."), remedy="`ruff check --fix .` mends most"),
-        Tool(name="ruff format", package="ruff", command=("ruff", "format", "--check", "."), remedy="run `ruff format .`"),
+        Tool(
+            name="ruff check",
+            package="ruff",
+            command=("ruff", "check", "."),
+            remedy="`ruff check --fix .` mends most",
+        ),
+        Tool(
+            name="ruff format",
+            package="ruff",
+            command=("ruff", "format", "--check", "."),
+            remedy="run `ruff format .`",
+        ),
         Tool(
             name="workflow schema",
             package="check-jsonschema",
@@ -74,7 +86,16 @@ def tools(root: Path) -> list[Tool]:
         Tool(
             name="spelling",
             package="codespell",
-            command=("codespell", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "src", "release", "tests"),
+            command=(
+                "codespell",
+                "README.md",
+                "CHANGELOG.md",
+                "CONTRIBUTING.md",
+                "docs",
+                "src",
+                "release",
+                "tests",
+            ),
             remedy="mend the word, or add it to [tool.codespell] ignore-words-list with a reason",
         ),
     ]
@@ -91,11 +112,16 @@ OWN: dict[str, Callable[[Path], list[Problem]]] = {
 def run(stage: str, context: Context) -> Report:
     """Run every tool, two at a time, and every rule of our own; refuse with all findings."""
     ledger = bound_or_none(context)
-    env = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
+    env = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    }
 
     def one(tool: Tool) -> tuple[Tool, Finished]:
         finished = context.runner(tool.command, cwd=context.root, env=env)
-        context.console.print(f"  {tool.name}: {'clean' if finished.ok else 'FINDINGS'} ({finished.took_ms} ms)")
+        context.console.print(
+            f"  {tool.name}: {'clean' if finished.ok else 'FINDINGS'} ({finished.took_ms} ms)"
+        )
         return tool, finished
 
     with ThreadPoolExecutor(max_workers=2) as pool:
