@@ -41,7 +41,9 @@ STAGES: dict[str, tuple[str, str]] = {
 def parse(argv: Sequence[str]) -> tuple[str, Options]:
     """The stage and its options; argparse exits with 2 on a usage error."""
     own, rest = (
-        (argv[: list(argv).index("--")], tuple(argv[list(argv).index("--") + 1 :])) if "--" in argv else (argv, ())
+        (argv[: list(argv).index("--")], tuple(argv[list(argv).index("--") + 1 :]))
+        if "--" in argv
+        else (argv, ())
     )
     parser = argparse.ArgumentParser(
         prog="python -m release",
@@ -56,9 +58,13 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     parser.add_argument("--tag", help="build: the tag being released, v0.1.0")
     parser.add_argument("--index", choices=["local", "testpypi", "pypi"], help="smoke: where to install from")
     parser.add_argument("--again", action="store_true", help="repeat a stage that has passed")
-    parser.add_argument("--fast", action="store_true", help="rehearse: reuse gates that fit, one Python, a sample")
+    parser.add_argument(
+        "--fast", action="store_true", help="rehearse: reuse gates that fit, one Python, a sample"
+    )
     parser.add_argument("--changed", action="store_true", help="mutation: only what differs from main")
-    parser.add_argument("--check", action="store_true", help="lock: change nothing, fail when something would")
+    parser.add_argument(
+        "--check", action="store_true", help="lock: change nothing, fail when something would"
+    )
     parser.add_argument("--require-redis", action="store_true", help="test: no redis-server is a failure")
     parser.add_argument("--evidence", action="store_true", help="write an evidence file, not a ledger line")
     parser.add_argument("--expect-head", metavar="SHA256", help="sha256 of the ledger's last line")

@@ -37,11 +37,22 @@ def find(version: str) -> str | None:
     program = shutil.which(launcher[0])
     if program is None:
         return None
+    shims = Path(program).parent
+    if shims.name == "shims" and (shims.parent / "versions").is_dir():
+        # pyenv: its launcher takes half a second to answer; what it would start stands beside it.
+        here = [*(shims.parent / "versions").glob(f"{version}.*/bin/{launcher[0]}")]
+        return str(max(here, key=_patch)) if here else None
     asked = subprocess.run(
         [program, *launcher[1:], "-c", _ASK], cwd=_ROOT, capture_output=True, text=True, check=False
     )
     answer = asked.stdout.splitlines()
     return answer[1] if asked.returncode == 0 and answer[:1] == [version] else None
+
+
+def _patch(program: Path) -> tuple[int, str]:
+    """Order pyenv's `3.12.9/bin/python3.12` before `3.12.10/bin/python3.12`."""
+    name = program.parent.parent.name
+    return len(name), name
 
 
 def found() -> dict[str, str]:

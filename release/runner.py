@@ -3,9 +3,12 @@
 Tests inject their own `Runner`; nothing else in `release/` starts a process.
 """
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,33 +81,48 @@ class LocalRunner:
         """Run `argv`; see `Runner`."""
         words = [os.fspath(word) for word in argv]
         began = time.monotonic()
-        stderr = subprocess.STDOUT if show else subprocess.PIPE
         try:
-            with subprocess.Popen(
+            child = subprocess.Popen(
                 words,
                 cwd=cwd,
                 env=None if env is None else dict(env),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=stderr,
+                stderr=subprocess.STDOUT if show else subprocess.PIPE,
                 encoding="utf-8",
                 errors="replace",
-            ) as child:
-                try:
-                    if show:
-                        out, err = _relay(child), ""
-                        child.wait(timeout_s)
-                    else:
-                        out, err = child.communicate(timeout=timeout_s)
-                    code = child.returncode
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                    out, err = child.communicate()
-                    code, err = 124, f"{err or ''}\nkilled after {timeout_s} s"
+                process_group=0 if os.name == "posix" else None,
+            )
         except OSError as error:
-            code, out, err = 127, "", f"{words[0]} could not be started: {error}"
+            return Finished(
+                argv=words, code=127, stdout="", stderr=f"{words[0]} could not be started: {error}", took_ms=0
+            )
+        expired = threading.Event()
+        timer = threading.Timer(timeout_s or 0, lambda: (expired.set(), _kill(child)))
+        if timeout_s is not None:
+            timer.start()
+        with child:
+            try:
+                out, err = (_relay(child), "") if show else child.communicate()
+                code = child.wait()
+            except BaseException:
+                _kill(child)
+                raise
+            finally:
+                timer.cancel()
+        if expired.is_set():
+            code, err = 124, f"{err}\nkilled after {timeout_s} s"
         took_ms = round((time.monotonic() - began) * 1000)
-        return Finished(argv=words, code=code, stdout=out or "", stderr=err or "", took_ms=took_ms)
+        return Finished(argv=words, code=code, stdout=out, stderr=err, took_ms=took_ms)
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    """End the child and all it started: a grandchild that keeps the pipe open would hold the stage."""
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
 
 
 def _relay(child: subprocess.Popen[str]) -> str:

@@ -40,7 +40,12 @@ def tools(root: Path) -> list[Tool]:
         str(path.relative_to(root)) for path in (root / ".github" / "actions").glob("*/action.yml")
     )
     return [
-        Tool(name="pyright", package="pyright", command=(*python, "pyright"), remedy=edit),
+        Tool(
+            name="pyright",
+            package="pyright",
+            command=(*python, "pyright", "--pythonpath", sys.executable),
+            remedy=edit,
+        ),
         Tool(
             name="zizmor",
             package="zizmor",

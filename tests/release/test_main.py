@@ -1,0 +1,103 @@
+"""The command line: exit codes, the last line, and that every stage it names exists."""
+
+import importlib
+import io
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from release import __main__ as cli
+from release.context import Context
+from release.model import Checked, Kind, Mode, Problem, Refused, Report
+
+
+def install_stage(monkeypatch: pytest.MonkeyPatch, run: object) -> None:
+    """Put one stage called `lint` in the place of the real one."""
+    module = types.ModuleType("stand_in_stage")
+    module.__dict__["run"] = run
+    monkeypatch.setitem(sys.modules, "stand_in_stage", module)
+    monkeypatch.setitem(cli.STAGES, "lint", ("stand_in_stage", "a stand-in"))
+
+
+def execute(tmp_path: Path, *words: str) -> tuple[int, list[str]]:
+    output = io.StringIO()
+    code = cli.main(words, root=tmp_path, console=Console(file=output, soft_wrap=True))
+    return code, output.getvalue().splitlines()
+
+
+def test_every_stage_has_a_module_that_runs_it() -> None:
+    """A stage in the help that cannot be imported is a stub called done."""
+    for name, (module, _) in cli.STAGES.items():
+        assert callable(importlib.import_module(module).run), name
+
+
+def test_done_prints_what_was_checked_and_ends_with_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last line of output is the one a person and a script look at."""
+
+    def run(_stage: str, _context: Context) -> Report:
+        return Report(kind=Kind.DONE, sentence="all is well", checked=[Checked(what="moon", found="full")])
+
+    install_stage(monkeypatch, run)
+    code, lines = execute(tmp_path, "lint")
+    assert code == 0
+    assert lines == ["  moon  full", "RESULT done lint: all is well"]
+
+
+@pytest.mark.parametrize(("kind", "code"), [(Kind.REFUSED, 1), (Kind.NOT_YET, 75)])
+def test_refused_shows_every_problem_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, code: int
+) -> None:
+    """A person mends all problems in one go, so all of them are shown."""
+    one = Problem(rule="a.b", where="here", what="first [broken]", remedy="mend it")
+    two = Problem(rule="a.c", where="there", what="second", remedy="mend that")
+
+    def run(_stage: str, _context: Context) -> Report:
+        raise Refused(one, two, kind=kind)
+
+    install_stage(monkeypatch, run)
+    got, lines = execute(tmp_path, "lint")
+    assert got == code
+    assert lines[0] == "PROBLEM here: first [broken] [a.b]"
+    assert lines[1] == "    remedy: mend it"
+    assert lines[-1] == f"RESULT {kind.name.lower().replace('_', '-')} lint: 2 problems, listed above"
+
+
+def test_interrupt_says_that_the_command_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in a release must leave a person knowing what to do."""
+
+    def run(_stage: str, _context: Context) -> Report:
+        raise KeyboardInterrupt
+
+    install_stage(monkeypatch, run)
+    code, lines = execute(tmp_path, "lint")
+    assert code == 1
+    assert "goes on where it stopped" in lines[-1]
+
+
+def test_usage_errors_exit_with_two(capsys: pytest.CaptureFixture[str]) -> None:
+    """2 is kept for usage, so that a script tells it from a refusal."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["no-such-stage"])
+    assert caught.value.code == 2
+    assert "no-such-stage" in capsys.readouterr().err
+
+
+def test_words_behind_the_dashes_belong_to_the_tool() -> None:
+    """`-k` is pytest's, not ours, and must arrive unchanged."""
+    stage, options = cli.parse(["test", "--leg", "3.12", "--", "-k", "dedup"])
+    assert stage == "test"
+    assert (options.leg, options.rest) == ("3.12", ("-k", "dedup"))
+
+
+def test_options_are_typed() -> None:
+    """A mode that is no Mode would compare unequal to every gate's and loosen it."""
+    _, options = cli.parse(["build", "--mode", "rehearsal", "--tag", "v0.1.0"])
+    assert options.mode is Mode.REHEARSAL
+    assert options.tag == "v0.1.0"
