@@ -1,0 +1,290 @@
+"""A client for an index's JSON simple API: which files it lists, their digests, and the files themselves.
+
+What an index answers is untrusted: sizes are bounded, the shape is validated, and an answer that breaks the
+API is told apart from an index that is down or has nothing yet. Sources: the simple repository API (PEP 503,
+629, 691, 700, 714) of the Python packaging specifications.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any, Self
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import requests.auth
+from packaging.utils import canonicalize_name
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from release.indexes import Index
+from release.model import Artifact, Kind, Problem, Refused
+from release.rules.archives import digest_of
+
+__all__ = ["IndexClient", "Listed", "Listing", "Standing", "compare"]
+
+ACCEPT = "application/vnd.pypi.simple.v1+json"
+
+PAGE_LIMIT = 32 * 1024 * 1024
+"""Bytes of a project's page; the largest real ones have some ten."""
+
+FILE_LIMIT = 64 * 1024 * 1024
+"""Bytes of one file of this project."""
+
+TIMEOUT_S = (10.0, 60.0)
+"""To connect, and between two packets."""
+
+AGAIN = "run the same command again later; nothing has to be undone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One file as an index lists it."""
+
+    name: str
+    url: str
+    """Absolute."""
+    sha256: str
+    """Lower-case hex; empty when the index gives none."""
+    size: int | None
+    yanked: str | None
+    """None: not yanked; otherwise the reason, which may be empty."""
+    metadata_sha256: str | None
+    """Digest of the separately served METADATA; None when the index serves none."""
+    provenance: str | None
+    """Where attestations are served; None when there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """All files of a project on an index; empty when the index does not know the project."""
+
+    project: str
+    files: Sequence[Listed]
+
+    def get(self, name: str) -> Listed | None:
+        """The file with exactly this name, or None."""
+        return next((file for file in self.files if file.name == name), None)
+
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\Z")]
+FileName = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._+!-]{0,254}\Z")]
+
+
+class _Answer(BaseModel):
+    """One table of the answer; keys of later API versions are not looked at."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class _Hashes(_Answer):
+    sha256: Sha256 | None = None
+
+
+class _File(_Answer):
+    filename: FileName
+    url: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+    hashes: _Hashes
+    size: Annotated[int, Field(ge=0)] | None = None
+    yanked: bool | str = False
+    core_metadata: Annotated[bool | _Hashes, Field(alias="core-metadata")] = False
+    provenance: Annotated[str, StringConstraints(max_length=2048)] | None = None
+
+
+class _Meta(_Answer):
+    api_version: Annotated[str, Field(alias="api-version", pattern=r"\A1\.\d+\Z")]
+
+
+class _Page(_Answer):
+    meta: _Meta
+    name: Annotated[str, StringConstraints(max_length=256)]
+    files: list[_File]
+
+
+class _NoCredentials(requests.auth.AuthBase):
+    """Keeps a netrc entry of this machine out of what is asked anonymously."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+class IndexClient:
+    """Asks one index, through the proxy and certificates that the environment names.
+
+    Args:
+        index: The index to ask.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._session = requests.Session()
+        self._session.auth = _NoCredentials()
+        self._session.headers["User-Agent"] = "tta-agent-coordination-release"
+        # A cached page is how a file that is there stays unseen.
+        self._session.headers["Cache-Control"] = "no-cache"
+
+    def __repr__(self) -> str:
+        """Names the index."""
+        return f"IndexClient({self._index.name.value})"
+
+    def __enter__(self) -> Self:
+        """Use the client in a `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close its connections."""
+        self._session.close()
+
+    def listing(self, project: str) -> Listing:
+        """What the index lists for `project` (normalised) now; 404 and an empty page both are no files.
+
+        Raises:
+            Refused: of kind NOT_YET when the index is down or cannot be reached; of kind REFUSED when it
+                refuses the question or its answer breaks the API.
+        """
+        url = self._index.project_url(project)
+        body = self._get(url, limit=PAGE_LIMIT, absent_is_none=True)
+        if body is None:
+            return Listing(project=project, files=())
+        try:
+            page = _Page.model_validate_json(body)
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            place = ".".join(map(str, first["loc"])) or "the page"
+            raise self._broken("simple-api", url, f"{place}: {first['msg']}") from error
+        if canonicalize_name(page.name) != project:
+            raise self._broken("project", url, f"answers for another project, {page.name!r}")
+        files = {file.filename: self._file(url, file) for file in page.files}
+        if len(files) != len(page.files):
+            raise self._broken("simple-api", url, "lists one file name twice")
+        return Listing(project=project, files=tuple(files.values()))
+
+    def fetch(self, file: Listed) -> bytes:
+        """The bytes of a listed file.
+
+        Raises:
+            Refused: as `listing`; also when the bytes are not those that the index itself lists.
+        """
+        body = self._get(file.url, limit=FILE_LIMIT)
+        if digest_of(body or b"") != file.sha256:
+            raise self._broken("served-bytes", file.url, f"does not serve the bytes it lists ({file.sha256})")
+        return body or b""
+
+    def metadata(self, file: Listed) -> bytes:
+        """The METADATA that the index serves beside a file (PEP 658).
+
+        Raises:
+            Refused: as `fetch`.
+        """
+        url = f"{file.url}.metadata"
+        body = self._get(url, limit=PAGE_LIMIT)
+        if digest_of(body or b"") != file.metadata_sha256:
+            raise self._broken(
+                "served-bytes", url, f"does not serve the metadata it lists ({file.metadata_sha256})"
+            )
+        return body or b""
+
+    def _file(self, page: str, file: _File) -> Listed:
+        url = urljoin(page, file.url.partition("#")[0])
+        if urlsplit(url).scheme != urlsplit(page).scheme:
+            raise self._broken("file-address", page, f"points to {url!r} for {file.filename}: another scheme")
+        yanked = file.yanked if isinstance(file.yanked, str) else ("" if file.yanked else None)
+        core = file.core_metadata
+        return Listed(
+            name=file.filename,
+            url=url,
+            sha256=file.hashes.sha256 or "",
+            size=file.size,
+            yanked=yanked,
+            metadata_sha256=core.sha256 if isinstance(core, _Hashes) else None,
+            provenance=file.provenance,
+        )
+
+    def _get(self, url: str, *, limit: int, absent_is_none: bool = False) -> bytes | None:
+        """The body at `url`; None when it is absent and that is an answer."""
+        try:
+            with closing(
+                self._session.get(url, headers={"Accept": ACCEPT}, stream=True, timeout=TIMEOUT_S)
+            ) as response:
+                status = response.status_code
+                if status == HTTPStatus.NOT_FOUND and absent_is_none:
+                    return None
+                if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
+                    raise self._down(url, f"answers {status} {response.reason}")
+                if status != HTTPStatus.OK:
+                    raise self._broken("http", url, f"answers {status} {response.reason}")
+                if urlsplit(response.url).netloc != urlsplit(url).netloc:
+                    raise self._broken("redirect", url, f"redirects to another host, {response.url!r}")
+                body = b""
+                for chunk in _chunks(response):
+                    body += chunk
+                    if len(body) > limit:
+                        raise self._broken("size", url, f"sends more than {limit} bytes")
+                return body
+        except requests.exceptions.SSLError as error:
+            raise self._broken(
+                "certificate", url, f"has no certificate that this machine trusts: {error}"
+            ) from error
+        except requests.exceptions.InvalidURL as error:
+            raise self._broken("file-address", url, f"is no address: {error}") from error
+        except requests.exceptions.RequestException as error:
+            raise self._down(url, f"cannot be reached: {error}") from error
+
+    def _down(self, url: str, what: str) -> Refused:
+        problem = Problem(rule="index.up", where=f"{self._index.name.value}: {url}", what=what, remedy=AGAIN)
+        return Refused(problem, kind=Kind.NOT_YET)
+
+    def _broken(self, rule: str, url: str, what: str) -> Refused:
+        return Refused(
+            Problem(
+                rule=f"index.{rule}",
+                where=f"{self._index.name.value}: {url}",
+                what=what,
+                remedy="look at the address in a browser; waiting will not mend it",
+            )
+        )
+
+
+_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+def _chunks(response: requests.Response) -> Iterable[bytes]:
+    """The body in pieces, as they come."""
+    pieces: Iterable[Any] = response.iter_content(65536)
+    return pieces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where the files of a release stand on an index."""
+
+    present: Sequence[Listed]
+    """Listed with the ledger's digest."""
+    absent: Sequence[Artifact]
+    """Not listed."""
+    problems: Sequence[Problem]
+    """Listed with other bytes, or without a digest: waiting does not help."""
+
+
+def compare(index: Index, listing: Listing, artifacts: Sequence[Artifact]) -> Standing:
+    """Hold what an index lists against the ledger's artefacts."""
+    present: list[Listed] = []
+    absent: list[Artifact] = []
+    problems: list[Problem] = []
+    for artifact in artifacts:
+        file = listing.get(artifact.name)
+        if file is None:
+            absent.append(artifact)
+        elif file.sha256 == artifact.sha256 and file.size in (artifact.size, None):
+            present.append(file)
+        else:
+            has = f"sha256 {file.sha256 or 'not given'}, {file.size} bytes"
+            problems.append(
+                Problem(
+                    rule="index.digest",
+                    where=f"{index.name.value}: {artifact.name}",
+                    what=f"lists {has}; the ledger has sha256 {artifact.sha256}, {artifact.size} bytes",
+                    remedy="other bytes hold this name for ever: release the next version instead",
+                )
+            )
+    return Standing(present=present, absent=absent, problems=problems)
