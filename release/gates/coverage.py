@@ -11,9 +11,11 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-from release.binding import bound_or_none, record
+from release.binding import bound_or_none
 from release.context import Context
+from release.gates.gate import run_gate
 from release.gates.test import coverage_file
+from release.ledger import Ledger
 from release.model import Checked, Kind, Problem, Refused, Report
 
 __all__ = ["measured", "run"]
@@ -35,9 +37,14 @@ def measured(report: dict[str, dict[str, dict[str, dict[str, int]]]], prefix: st
 
 def run(stage: str, context: Context) -> Report:
     """Join the legs and refuse what lies under its floor."""
+    ledger = bound_or_none(context)
+    return run_gate(context, ledger, stage, "all", lambda: join(context, ledger))
+
+
+def join(context: Context, ledger: Ledger | None) -> Report:
+    """Add up what every leg executed; with a ledger every leg of its plan must be there."""
     table = tomllib.loads((context.root / "pyproject.toml").read_text(encoding="utf-8"))
     floors: dict[str, int] = table["tool"]["tta-release"]["coverage-floors"]
-    ledger = bound_or_none(context)
     folder = coverage_file(context.root, "x").parent
     legs = sorted(path.name.removeprefix(".coverage.") for path in folder.glob(".coverage.*"))
     wanted = ledger.opening.plan.get("test", ()) if ledger is not None else ()
@@ -82,7 +89,7 @@ def run(stage: str, context: Context) -> Report:
     ]
     if problems:
         raise Refused(*problems)
-    result = Report(
+    return Report(
         kind=Kind.DONE,
         sentence=", ".join(f"{prefix} {value / 100:.2f} %" for prefix, value in found.items()),
         checked=[
@@ -95,6 +102,3 @@ def run(stage: str, context: Context) -> Report:
         figures={f"{prefix.strip('/')}_bp": value for prefix, value in found.items()},
         tools={"coverage": version("coverage")},
     )
-    if ledger is not None:
-        record(context, ledger, stage, "all", result)
-    return result

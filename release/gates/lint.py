@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from release.binding import bound_or_none, record
+from release.binding import bound_or_none
 from release.context import Context
+from release.gates.gate import run_gate
 from release.model import Checked, Kind, Problem, Refused, Report
 from release.rules import committed, pins, workflows
 from release.runner import Finished
@@ -116,7 +117,11 @@ OWN: dict[str, Callable[[Path], list[Problem]]] = {
 
 def run(stage: str, context: Context) -> Report:
     """Run every tool, two at a time, and every rule of our own; refuse with all findings."""
-    ledger = bound_or_none(context)
+    return run_gate(context, bound_or_none(context), stage, "all", lambda: look(context))
+
+
+def look(context: Context) -> Report:
+    """All tools and rules over the tree."""
     env = {
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
@@ -146,15 +151,10 @@ def run(stage: str, context: Context) -> Report:
     if problems:
         raise Refused(*problems)
     names = [tool.name for tool, _ in done] + list(OWN)
-    report = Report(
+    return Report(
         kind=Kind.DONE,
         sentence=f"{len(names)} checks, no finding",
         checked=[Checked(what="checks", found=", ".join(names))],
         figures={"checks": len(names)},
         tools={tool.package: version(tool.package) for tool, _ in done},
     )
-    if ledger is not None:
-        record(context, ledger, stage, "all", report)
-    else:
-        context.console.print("  no evidence recorded: no ledger fits this tree")
-    return report

@@ -1,0 +1,136 @@
+"""The test stage counts what the runner said, and lets no skip and no empty run pass."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from release.context import Options
+from release.gates import test as gate
+from release.model import Kind, Refused
+from tests.release.gates.support import ScriptedRunner, make_context
+
+PASSED = '<testcase classname="a" name="one"/>'
+SKIPPED = '<testcase classname="a" name="two"><skipped/></testcase>'
+FAILED = '<testcase classname="a" name="three"><failure/></testcase>'
+BROKEN = '<testcase classname="a" name="four"><error/></testcase>'
+
+
+def junit(path: Path, *cases: str) -> Path:
+    path.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>", encoding="utf-8")
+    return path
+
+
+def test_read_junit_counts_failures_errors_and_skips(tmp_path: Path) -> None:
+    """An error in a fixture is no pass, and a skip is known by name."""
+    counts = gate.read_junit(junit(tmp_path / "j.xml", PASSED, SKIPPED, FAILED, BROKEN))
+    assert (counts.tests, counts.failed, counts.skipped) == (4, 2, ("a::two",))
+
+
+@pytest.mark.parametrize(
+    ("code", "cases", "rule"),
+    [
+        (1, [PASSED, FAILED], "test.passes"),
+        (1, [PASSED], "test.passes"),
+        (0, [FAILED], "test.passes"),
+        (0, [], "test.runs"),
+        (0, [PASSED, SKIPPED], "test.no-skip"),
+    ],
+)
+def test_outcome_refuses_everything_but_all_passed(
+    tmp_path: Path, code: int, cases: list[str], rule: str
+) -> None:
+    """A green line over a skip, a failure or nothing at all is how a broken release gets out."""
+    problems = gate.outcome_problems(code, gate.read_junit(junit(tmp_path / "j.xml", *cases)))
+    assert [problem.rule for problem in problems] == [rule]
+
+
+def test_outcome_accepts_a_run_where_all_passed(tmp_path: Path) -> None:
+    """A check that refuses everything gates nothing either."""
+    assert gate.outcome_problems(0, gate.read_junit(junit(tmp_path / "j.xml", PASSED))) == []
+
+
+class Leg:
+    """A whole leg against scripted programs, without a ledger."""
+
+    def __init__(self, root: Path, *cases: str, code: int = 0) -> None:
+        self.environment: dict[str, str] = {}
+        self.root = root
+        self.cases = cases
+        self.code = code
+        self.runner = ScriptedRunner(self.answer)
+
+    def answer(self, words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        if "build" in words:
+            (Path(words[words.index("--outdir") + 1]) / "p-1-py3-none-any.whl").touch()
+        if "pytest" in words:
+            self.environment = dict(env)
+            target = next(word for word in words if word.startswith("--junitxml="))
+            junit(Path(target.removeprefix("--junitxml=")), *self.cases)
+            return self.code, ""
+        return 0, ""
+
+
+def test_run_tests_the_wheel_it_built_and_says_that_nothing_is_recorded(tmp_path: Path) -> None:
+    """Without a ledger the suite still proves the installed wheel, not the source tree."""
+    leg = Leg(tmp_path, PASSED)
+    context, output = make_context(tmp_path, leg.runner, Options(leg="3.12", rest=("-k", "one")))
+    report = gate.run("test", context)
+    assert report.kind is Kind.DONE
+    assert "1 passed on Python 3.12" in report.sentence
+    assert "no evidence recorded" in output.getvalue()
+    installs = [words for words in leg.runner.asked if "install" in words]
+    assert installs[0][-1].endswith("p-1-py3-none-any.whl")
+    assert leg.runner.asked[-1][-2:] == ["-k", "one"]
+    assert leg.environment["COVERAGE_FILE"] == str(tmp_path / "report" / "coverage" / ".coverage.3.12")
+    assert "TTA_REQUIRE_REDIS" not in set(leg.environment) - set(os.environ)
+
+
+def test_run_hands_on_that_a_server_is_required(tmp_path: Path) -> None:
+    """`--require-redis` that never reaches the fixtures requires nothing."""
+    leg = Leg(tmp_path, PASSED)
+    context, _ = make_context(tmp_path, leg.runner, Options(leg="3.12", require_redis=True))
+    gate.run("test", context)
+    assert leg.environment["TTA_REQUIRE_REDIS"] == "1"
+
+
+def test_run_says_when_no_real_server_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run on the embedded Redis alone must not read like one on a real server."""
+    leg = Leg(tmp_path, PASSED)
+    monkeypatch.setattr(gate, "has_real_server", lambda: False)
+    context, _ = make_context(tmp_path, leg.runner, Options(leg="3.12"))
+    assert gate.run("test", context).sentence.endswith("real server: NOT RUN")
+
+
+def test_run_refuses_a_failing_suite(tmp_path: Path) -> None:
+    """The stage's verdict is the suite's."""
+    leg = Leg(tmp_path, PASSED, FAILED, code=1)
+    context, _ = make_context(tmp_path, leg.runner, Options(leg="3.12"))
+    with pytest.raises(Refused, match="1 of 2 tests failed"):
+        gate.run("test", context)
+
+
+def test_run_refuses_when_the_suite_left_no_result(tmp_path: Path) -> None:
+    """A runner that died before its first test proves nothing."""
+    leg = Leg(tmp_path, code=3)
+    context, _ = make_context(tmp_path, leg.runner, Options(leg="3.12"))
+    with pytest.raises(Refused, match="exit code was 3"):
+        gate.run("test", context)
+
+
+@pytest.mark.parametrize(
+    ("program", "rule"), [("build", "test.tree-builds"), ("install", "test.wheel-installs")]
+)
+def test_run_refuses_a_tree_that_gives_no_wheel(tmp_path: Path, program: str, rule: str) -> None:
+    """A candidate that cannot be built or installed is named as such, with the tool's words."""
+    leg = Leg(tmp_path, PASSED)
+
+    def answer(words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        code, _ = leg.answer(words, env)
+        return (1, "the backend said no") if program in words else (code, "")
+
+    context, _ = make_context(tmp_path, ScriptedRunner(answer), Options(leg="3.12"))
+    with pytest.raises(Refused, match="the backend said no") as caught:
+        gate.run("test", context)
+    assert caught.value.problems[0].rule == rule
