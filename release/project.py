@@ -1,0 +1,102 @@
+"""What pyproject.toml says about the project: its name, its version, and the file names that follow."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from release.model import Problem, Refused
+
+__all__ = ["FILE", "Project"]
+
+FILE = "pyproject.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """The project's own facts, read once."""
+
+    name: str
+    """As written."""
+    version: Version
+    version_text: str
+    """As written; the rules want it in PEP 440 normal form."""
+    requires_python: SpecifierSet
+
+    @property
+    def normalised(self) -> str:
+        """The name by PEP 503: what an index's address holds."""
+        return canonicalize_name(self.name)
+
+    @property
+    def stem(self) -> str:
+        """How both files' names begin (PEP 625 and the wheel's specification)."""
+        return f"{self.normalised.replace('-', '_')}-{self.version}"
+
+    @property
+    def sdist_name(self) -> str:
+        """The one name the sdist may have."""
+        return f"{self.stem}.tar.gz"
+
+    @property
+    def wheel_name(self) -> str:
+        """The one name the wheel may have: pure Python, any platform."""
+        return f"{self.stem}-py3-none-any.whl"
+
+    @property
+    def tag(self) -> str:
+        """The one tag that releases this version."""
+        return f"v{self.version}"
+
+    @classmethod
+    def read(cls, root: Path) -> "Project":
+        """Read pyproject.toml.
+
+        Raises:
+            Refused: with every problem: no such file, no TOML, a missing field, a version or specifier that
+                does not follow its specification.
+        """
+        try:
+            table = tomllib.loads((root / FILE).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise _refused("does not exist", "run this in the project's checkout") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise _refused(f"is not TOML: {error}", "mend the syntax at the place it names") from error
+        project: object = table.get("project")
+        fields = cast("dict[str, object]", project) if isinstance(project, dict) else {}
+        texts: dict[str, str] = {}
+        problems: list[Problem] = []
+        for key in ("name", "version", "requires-python"):
+            value = fields.get(key)
+            if isinstance(value, str) and value:
+                texts[key] = value
+            else:
+                problems.append(
+                    _problem(f"[project] {key} is not a text", "write it there; none of them is dynamic")
+                )
+        version, requires = Version("0"), SpecifierSet()
+        try:
+            version = Version(texts.get("version", "0"))
+        except InvalidVersion as error:
+            problems.append(_problem(str(error), "write the version as PEP 440 says, for example 0.2.0"))
+        try:
+            requires = SpecifierSet(texts.get("requires-python", ""))
+        except InvalidSpecifier as error:
+            problems.append(_problem(str(error), "write requires-python as PEP 440 says, for example >=3.12"))
+        if problems:
+            raise Refused(*problems)
+        return cls(
+            name=texts["name"], version=version, version_text=texts["version"], requires_python=requires
+        )
+
+
+def _problem(what: str, remedy: str) -> Problem:
+    return Problem(rule="project.readable", where=FILE, what=what, remedy=remedy)
+
+
+def _refused(what: str, remedy: str) -> Refused:
+    return Refused(_problem(what, remedy))
