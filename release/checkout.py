@@ -22,6 +22,9 @@ MAIN = "origin/main"
 ALLOWED_SIGNERS = ".github/allowed_signers"
 """Who may sign a release tag, in ssh-keygen's format; read from `MAIN`, never from the tag's own tree."""
 
+REMOTE_WAIT_S = 30.0
+"""How long an answer of `origin` may take where going on without it is possible."""
+
 _GITLINK = "160000"
 _SYMLINK = "120000"
 
@@ -161,6 +164,17 @@ class Checkout:
             return None
         return RemoteTag(tag_object=found[ref], commit=found.get(f"{ref}^{{}}", found[ref]))
 
+    def tags(self) -> frozenset[str]:
+        """Every tag of this checkout."""
+        return frozenset(self._ask("tag", "--list").split())
+
+    def remote_tags(self) -> frozenset[str] | None:
+        """Every tag of `origin`, over the network; None when it does not answer."""
+        answer = self._git("ls-remote", "--tags", "--refs", "origin", timeout_s=REMOTE_WAIT_S)
+        if not answer.ok:
+            return None
+        return frozenset(line.partition("refs/tags/")[2] for line in answer.stdout.splitlines())
+
     def archive(self, commit: str, dest: Path) -> Path:
         """Export a commit's files into the new folder `dest`, prove that they are its tree, return `dest`.
 
@@ -227,8 +241,8 @@ class Checkout:
         signer = line.removeprefix(start).rpartition(end)[0] if verified.ok else ""
         return signer, says
 
-    def _git(self, *words: str) -> Finished:
-        return self._runner(["git", *words], cwd=self.root, env=_environment())
+    def _git(self, *words: str, timeout_s: float | None = None) -> Finished:
+        return self._runner(["git", *words], cwd=self.root, env=_environment(), timeout_s=timeout_s)
 
     def _ask(self, *words: str, what: str = "", strip: bool = True) -> str:
         """What git printed; a failure is a refusal that quotes it."""

@@ -1,4 +1,4 @@
-"""What has to be proved, by stage and leg: the constant plan of a release, and what a rehearsal can do here."""
+"""What has to be proved, by stage and leg: the plan of a release, and what a rehearsal can do here."""
 
 import platform
 import shutil

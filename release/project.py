@@ -1,6 +1,7 @@
 """What pyproject.toml says about the project: its name, its version, and the file names that follow."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -26,6 +27,8 @@ class Project:
     version_text: str
     """As written; the rules want it in PEP 440 normal form."""
     requires_python: SpecifierSet
+    urls: Mapping[str, str]
+    """Label -> address, as written."""
 
     @property
     def normalised(self) -> str:
@@ -89,8 +92,13 @@ class Project:
             problems.append(_problem(str(error), "write requires-python as PEP 440 says, for example >=3.12"))
         if problems:
             raise Refused(*problems)
+        urls = fields.get("urls")
         return cls(
-            name=texts["name"], version=version, version_text=texts["version"], requires_python=requires
+            name=texts["name"],
+            version=version,
+            version_text=texts["version"],
+            requires_python=requires,
+            urls=cast("dict[str, str]", urls) if isinstance(urls, dict) else {},
         )
 
 

@@ -1,0 +1,1 @@
+"""The release tools' tests: one module a module."""
