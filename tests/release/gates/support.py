@@ -3,13 +3,14 @@
 import datetime as dt
 import io
 import os
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from release.context import Context, Options
-from release.runner import Finished
+from release.runner import Finished, Runner
 
 Answer = Callable[[list[str], Mapping[str, str]], tuple[int, str]]
 
@@ -37,9 +38,7 @@ class ScriptedRunner:
         return Finished(argv=words, code=code, stdout=output, stderr="", took_ms=7)
 
 
-def make_context(
-    root: Path, runner: ScriptedRunner, options: Options | None = None
-) -> tuple[Context, io.StringIO]:
+def make_context(root: Path, runner: Runner, options: Options | None = None) -> tuple[Context, io.StringIO]:
     """A context over `root` with captured output."""
     output = io.StringIO()
     context = Context(
@@ -50,3 +49,18 @@ def make_context(
         options=options or Options(),
     )
     return context, output
+
+
+def commit_all(root: Path) -> str:
+    """Make `root` a git repository with one commit of everything in it; returns the commit's id."""
+
+    def git(*words: str) -> str:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false")
+        return subprocess.run(
+            ["git", *identity, *words], cwd=root, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    git("init", "--quiet", "--initial-branch=main")
+    git("add", "--all")
+    git("commit", "--quiet", "--allow-empty", "--message=one")
+    return git("rev-parse", "HEAD")

@@ -1,0 +1,78 @@
+"""The lint stage shows every finding of every tool at once, and is green only when all are clean."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from release.gates import lint as gate
+from release.model import Kind, Problem, Refused
+from tests.release.gates.support import ScriptedRunner, make_context
+
+
+def no_problems(_root: Path) -> list[Problem]:
+    return []
+
+
+@pytest.fixture(autouse=True)
+def _no_own_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules of our own have tests of their own; here they find nothing unless a test says so."""
+    monkeypatch.setattr(gate, "OWN", {"own rule": no_problems})
+
+
+def test_clean_tools_and_rules_are_done_and_named(tmp_path: Path) -> None:
+    """The reader sees what was looked at, with the version of each tool whose word was taken."""
+
+    def answer(words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        del words, env
+        return 0, ""
+
+    runner = ScriptedRunner(answer)
+    context, _ = make_context(tmp_path, runner)
+    report = gate.run("lint", context)
+    assert report.kind is Kind.DONE
+    assert len(runner.asked) == len(gate.tools(tmp_path))
+    assert "own rule" in report.checked[0].found
+    assert set(report.tools) == {tool.package for tool in gate.tools(tmp_path)}
+
+
+def test_two_failing_tools_are_both_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person mends all findings in one go, those of our own rules included."""
+
+    def own(_root: Path) -> list[Problem]:
+        return [Problem(rule="own.rule", where="x", what="y", remedy="z")]
+
+    monkeypatch.setattr(gate, "OWN", {"own rule": own})
+
+    def answer(words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        del env
+        return (1, f"{words[0]} found it") if words[0] in {"codespell", "zizmor"} else (0, "")
+
+    context, _ = make_context(tmp_path, ScriptedRunner(answer))
+    with pytest.raises(Refused) as caught:
+        gate.run("lint", context)
+    assert [problem.rule for problem in caught.value.problems] == ["lint.zizmor", "lint.spelling", "own.rule"]
+    assert "zizmor found it" in caught.value.problems[0].what
+
+
+def test_a_tool_that_is_missing_is_a_finding(tmp_path: Path) -> None:
+    """A linter that could not start has found nothing, and that is not clean."""
+
+    def answer(words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        del env
+        return (127, "ruff could not be started") if words[0] == "ruff" else (0, "")
+
+    context, _ = make_context(tmp_path, ScriptedRunner(answer))
+    with pytest.raises(Refused, match="ruff could not be started"):
+        gate.run("lint", context)
+
+
+def test_tools_look_at_every_workflow_and_action(tmp_path: Path) -> None:
+    """A new workflow file that no schema check reads would be unchecked in silence."""
+    for name in ("workflows/a.yml", "workflows/b.yml", "actions/setup/action.yml"):
+        path = tmp_path / ".github" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    commands = {tool.name: tool.command for tool in gate.tools(tmp_path)}
+    assert commands["workflow schema"][-2:] == (".github/workflows/a.yml", ".github/workflows/b.yml")
+    assert commands["action schema"][-1] == ".github/actions/setup/action.yml"
