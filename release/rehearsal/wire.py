@@ -1,0 +1,159 @@
+"""HTTP/1.1 on asyncio streams: parses with h11, knows nothing of what is served.
+
+One connection, one task; requests on it are answered in order. A handler that fails is a bug of the
+rehearsal: it is answered with 500 and kept for the report, never swallowed.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
+
+import h11
+
+__all__ = ["Handler", "Request", "Response", "json_response", "serve"]
+
+_READ = 1 << 16
+"""Bytes asked of a socket at once."""
+MAX_BODY = 128 << 20
+"""Bytes of a request's body; above the largest file an index takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request, complete."""
+
+    method: str
+    target: str
+    """As sent: path and query."""
+    headers: Mapping[str, str]
+    """Lower-case names; the last of repeated ones."""
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The target without its query, still percent-encoded."""
+        return urlsplit(self.target).path
+
+    @property
+    def host(self) -> str:
+        """The host the client meant, without a port."""
+        return self.headers.get("host", "").partition(":")[0].lower()
+
+    def query(self, name: str) -> str | None:
+        """The first value of a query parameter."""
+        return next(iter(parse_qs(urlsplit(self.target).query).get(name, [])), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """One answer."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    reason: str | None = None
+    """The status line's phrase; indexes put their explanation there. None: the standard one."""
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def json_response(value: object, *, status: int = 200, content_type: str = "application/json") -> Response:
+    """`value` as JSON."""
+    return Response(status=status, body=json.dumps(value).encode(), headers={"content-type": content_type})
+
+
+async def serve(
+    handler: Handler, failures: list[BaseException], tls: ssl.SSLContext | None = None
+) -> asyncio.Server:
+    """Listen on a free port of 127.0.0.1 and answer with `handler`; what it raises goes to `failures`."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await _converse(reader, writer, handler, failures)
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            pass  # the client left: its own matter
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+
+
+async def _converse(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    handler: Handler,
+    failures: list[BaseException],
+) -> None:
+    """Answer requests until the client or the protocol ends the connection."""
+    wire = h11.Connection(h11.SERVER)
+    while True:
+        try:
+            request = await _request(wire, reader, writer)
+        except h11.RemoteProtocolError as error:
+            if wire.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+                await _answer(wire, writer, _plain(error.error_status_hint, str(error)))
+            return
+        if request is None:
+            return
+        try:
+            response = await handler(request)
+        except Exception as error:  # noqa: BLE001 - a defect of the rehearsal is reported by the world, not lost
+            failures.append(error)
+            response = _plain(500, f"the rehearsal's own defect: {error!r}")
+        await _answer(wire, writer, response, head=request.method == "HEAD")
+        if wire.our_state is h11.MUST_CLOSE or wire.their_state is not h11.DONE:
+            return
+        wire.start_next_cycle()
+
+
+async def _request(
+    wire: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> Request | None:
+    """The next whole request, or None when the client closed."""
+    head: h11.Request | None = None
+    body = bytearray()
+    while True:
+        event = wire.next_event()
+        if event is h11.NEED_DATA:
+            if wire.they_are_waiting_for_100_continue:
+                writer.write(wire.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+            wire.receive_data(await reader.read(_READ))
+        elif isinstance(event, h11.Request):
+            head = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+            if len(body) > MAX_BODY:
+                raise h11.RemoteProtocolError("the request is too large", error_status_hint=413)
+        elif isinstance(event, h11.EndOfMessage) and head is not None:
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+            return Request(
+                method=head.method.decode("ascii"),
+                target=head.target.decode("ascii"),
+                headers=headers,
+                body=bytes(body),
+            )
+        else:
+            return None
+
+
+async def _answer(
+    wire: h11.Connection, writer: asyncio.StreamWriter, response: Response, *, head: bool = False
+) -> None:
+    """Send one response."""
+    headers = [*response.headers.items(), ("content-length", str(len(response.body)))]
+    reason = response.reason if response.reason is not None else HTTPStatus(response.status).phrase
+    start = h11.Response(status_code=response.status, headers=headers, reason=reason)
+    writer.write(wire.send(start) or b"")
+    if response.body and not head:
+        writer.write(wire.send(h11.Data(data=response.body)) or b"")
+    writer.write(wire.send(h11.EndOfMessage()) or b"")
+    await writer.drain()
+
+
+def _plain(status: int, text: str) -> Response:
+    return Response(status=status, body=text.encode(), headers={"content-type": "text/plain; charset=utf-8"})

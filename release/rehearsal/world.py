@@ -1,0 +1,126 @@
+"""The embedded world of a rehearsal: issuer, both indexes and the proxy, in one asyncio loop on 127.0.0.1.
+
+Owns starting and stopping them, and the one thread the loop runs in, so that stages (which are synchronous
+and wait for programs) can be walked beside it.
+"""
+
+import asyncio
+import datetime as dt
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from release.indexes import INDEXES, IndexName
+from release.publisher import PublisherFacts
+from release.rehearsal import wire
+from release.rehearsal.index import LoopbackIndex
+from release.rehearsal.issuer import Issuer
+from release.rehearsal.minting import Publisher
+from release.rehearsal.proxy import Proxy
+from release.rehearsal.tls import Authority
+
+__all__ = ["World", "now", "start"]
+
+
+def now() -> dt.datetime:
+    """The time, UTC."""
+    return dt.datetime.now(dt.UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What runs."""
+
+    folder: Path
+    authority: Path
+    """PEM file of the one certificate authority that clients may trust."""
+    proxy_url: str
+    proxy: Proxy
+    issuer: Issuer
+    indexes: Mapping[IndexName, LoopbackIndex]
+    failures: list[BaseException] = field(default_factory=list[BaseException])
+    """Defects of the world itself; a rehearsal with one has failed, whatever the clients made of it."""
+
+
+@contextmanager
+def start(
+    folder: Path, facts: PublisherFacts, *, clock: Callable[[], dt.datetime] = now
+) -> Generator[World, None, None]:
+    """Start everything, with a pending publisher for the project on both indexes; stop it at the end.
+
+    Args:
+        folder: A scratch folder for the files of the indexes and the authority's certificate.
+        facts: Who may publish.
+        clock: The time that issuer and indexes live by.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="rehearsal-world", daemon=True)
+    thread.start()
+    servers: list[asyncio.Server] = []
+    try:
+        yield asyncio.run_coroutine_threadsafe(_start(folder, facts, clock, servers), loop).result()
+    finally:
+        asyncio.run_coroutine_threadsafe(_stop(servers), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _start(
+    folder: Path, facts: PublisherFacts, clock: Callable[[], dt.datetime], servers: list[asyncio.Server]
+) -> World:
+    """Start each server and note it in `servers` at once, so that what did start is stopped in any case."""
+
+    def port(server: asyncio.Server) -> int:
+        servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    failures: list[BaseException] = []
+    authority = Authority()
+    issuer = Issuer(facts, clock)
+    issuer.base = f"http://127.0.0.1:{port(await wire.serve(issuer.handle, failures))}"
+    indexes: dict[IndexName, LoopbackIndex] = {}
+    routes: dict[str, int] = {}
+    for name, index in INDEXES.items():
+        here = LoopbackIndex(index, folder=folder / name, clock=clock, keys=lambda: issuer.keys)
+        here.publishers.append(_pending(facts, name))
+        server = await wire.serve(here.handle, failures, authority.server(index.hosts))
+        routes |= dict.fromkeys(index.hosts, port(server))
+        indexes[name] = here
+    proxy = Proxy(routes)
+    proxy_port = port(await proxy.start())
+    return World(
+        folder=folder,
+        authority=authority.write(folder / "authority.pem"),
+        proxy_url=f"http://127.0.0.1:{proxy_port}",
+        proxy=proxy,
+        issuer=issuer,
+        indexes=indexes,
+        failures=failures,
+    )
+
+
+async def _stop(servers: Sequence[asyncio.Server]) -> None:
+    """Close every server and end every connection's task of this loop."""
+    for server in servers:
+        server.close()
+    own = asyncio.current_task()
+    tasks = [task for task in asyncio.all_tasks() if task is not own]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _pending(facts: PublisherFacts, name: IndexName) -> Publisher:
+    return Publisher(
+        owner=facts.owner,
+        owner_id=facts.owner_id,
+        repository=facts.repository,
+        workflow=facts.workflow,
+        environment=facts.environments[name],
+        project=facts.project,
+        pending=True,
+    )

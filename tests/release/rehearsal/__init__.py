@@ -1,0 +1,1 @@
+"""The embedded world of a rehearsal, and the rehearsal itself."""

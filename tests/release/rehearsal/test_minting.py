@@ -1,0 +1,181 @@
+"""Who may upload: every rule of the minting endpoint, each broken alone."""
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from release.rehearsal import minting
+from release.rehearsal.issuer import Issuer
+from release.rehearsal.minting import Grant, Publisher, Refusal
+from tests.release.rehearsal.support import FACTS
+
+NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+ISSUER = Issuer(FACTS, lambda: NOW)
+PENDING = Publisher(
+    owner=FACTS.owner,
+    owner_id=FACTS.owner_id,
+    repository=FACTS.repository,
+    workflow=FACTS.workflow,
+    environment="pypi",
+    project=FACTS.project,
+    pending=True,
+)
+REF, SHA = "refs/tags/v1.0", "a" * 40
+
+Claims = dict[str, Any]
+
+
+def claims(**changed: object) -> Claims:
+    """The claims of a right token for PyPI, with changes; None leaves a claim out."""
+    job = ISSUER.job("pypi", ref=REF, sha=SHA)
+    found = {**ISSUER.claims(job.token, "pypi"), **changed}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def decided(
+    token: str,
+    publisher: Publisher = PENDING,
+    *,
+    audience: str = "pypi",
+    projects: tuple[str, ...] = (),
+    exchanged: tuple[str, ...] = (),
+) -> Grant | Refusal:
+    """What the index makes of a token."""
+    found = minting.payload(json.dumps({"token": token}).encode())
+    assert isinstance(found, str)
+    checked = minting.verified(found, keys=ISSUER.keys, audience=audience, now=NOW)
+    if isinstance(checked, Refusal):
+        return checked
+    return minting.grant(checked, publishers=[publisher], projects=projects, exchanged=exchanged)
+
+
+def shifted(seconds: int, *names: str) -> dict[str, int]:
+    """Time claims, so many seconds from now."""
+    return dict.fromkeys(names, int(NOW.timestamp()) + seconds)
+
+
+def resigned(token: str) -> str:
+    """The same claims, signed by a key that the issuer does not publish, under the issuer's key id."""
+    head = jwt.get_unverified_header(token)
+    foreign = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    inside = jwt.decode(token, options={"verify_signature": False})
+    return jwt.encode(inside, foreign, algorithm="RS256", headers={"kid": head["kid"]})
+
+
+def symmetric(token: str) -> str:
+    """The same claims under an algorithm that needs no key of the issuer's."""
+    head = jwt.get_unverified_header(token)
+    inside = jwt.decode(token, options={"verify_signature": False})
+    return jwt.encode(inside, "x" * 64, algorithm="HS256", headers={"kid": head["kid"]})
+
+
+def job_at(path: str, at: str = REF) -> dict[str, object]:
+    return {"job_workflow_ref": f"{path}@{at}"}
+
+
+HOME = f"{FACTS.owner}/{FACTS.repository}/.github/workflows"
+
+REFUSED: list[tuple[str, Callable[[], Grant | Refusal]]] = [
+    ("mint.jwt", lambda: decided("no.token.at-all")),
+    ("mint.jwt", lambda: decided(ISSUER.sign(claims(iss=None)))),
+    ("mint.issuer", lambda: decided(ISSUER.sign(claims(iss="https://elsewhere.invalid")))),
+    ("mint.signature", lambda: decided(resigned(ISSUER.sign(claims())))),
+    ("mint.signature", lambda: decided(symmetric(ISSUER.sign(claims())))),
+    ("mint.required", lambda: decided(ISSUER.sign(claims(exp=None)))),
+    ("mint.required", lambda: decided(ISSUER.sign(claims(iat=None)))),
+    ("mint.required", lambda: decided(ISSUER.sign(claims(aud=None)))),
+    ("mint.required", lambda: decided(ISSUER.sign(claims(exp="soon")))),
+    ("mint.audience", lambda: decided(ISSUER.sign(claims(aud="testpypi")))),
+    ("mint.audience", lambda: decided(ISSUER.sign(claims(aud=["pypi", "testpypi"])))),
+    ("mint.expired", lambda: decided(ISSUER.sign(claims(**shifted(-30, "exp"))))),
+    ("mint.future", lambda: decided(ISSUER.sign(claims(**shifted(31, "iat"))))),
+    ("mint.future", lambda: decided(ISSUER.sign(claims(**shifted(31, "nbf"))))),
+    ("mint.pending-exists", lambda: decided(ISSUER.sign(claims()), projects=(FACTS.project,))),
+    *(
+        ("mint.claim-missing", lambda name=name: decided(ISSUER.sign(claims(**{name: None}))))
+        for name in ("repository", "repository_owner", "repository_owner_id", "job_workflow_ref", "jti")
+    ),
+    ("mint.repository", lambda: decided(ISSUER.sign(claims(repository="Somebody/other")))),
+    ("mint.owner", lambda: decided(ISSUER.sign(claims(repository_owner="somebody")))),
+    ("mint.owner-id", lambda: decided(ISSUER.sign(claims(repository_owner_id="4712")))),
+    ("mint.workflow", lambda: decided(ISSUER.sign(claims(**job_at(f"{HOME}/ci.yml"))))),
+    (
+        "mint.workflow",
+        lambda: decided(ISSUER.sign(claims(**job_at(f"{HOME}/release.yml", "refs/heads/main")))),
+    ),
+    ("mint.workflow", lambda: decided(ISSUER.sign(claims(**job_at("x/y/.github/workflows/release.yml"))))),
+    ("mint.environment", lambda: decided(ISSUER.sign(claims(environment="testpypi")))),
+    ("mint.environment", lambda: decided(ISSUER.sign(claims(environment=None)))),
+    ("mint.event", lambda: decided(ISSUER.sign(claims(event_name="pull_request_target")))),
+    ("mint.replay", lambda: decided(ISSUER.sign(claims(jti="once")), exchanged=("once",))),
+]
+
+
+@pytest.mark.parametrize(("rule", "attempt"), REFUSED)
+def test_minting_refuses(rule: str, attempt: Callable[[], Grant | Refusal]) -> None:
+    """A token that one rule forbids must not become an upload token, and the answer names that rule."""
+    answer = attempt()
+    assert isinstance(answer, Refusal)
+    assert answer.rule == rule
+    assert answer.code == minting.RULES[rule][0]
+    assert answer.detail
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"token": 5}', b'{"token": null}'])
+def test_minting_refuses_a_body_without_a_token(body: bytes) -> None:
+    """A malformed request is told apart from a bad token."""
+    answer = minting.payload(body)
+    assert isinstance(answer, Refusal)
+    assert (answer.rule, answer.code) == ("mint.body", "invalid-payload")
+
+
+def test_every_minting_rule_has_a_test_that_breaks_it() -> None:
+    """A rule without a negative test could vanish unseen."""
+    assert {rule for rule, _ in REFUSED} | {"mint.body"} == set(minting.RULES)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"repository": "somebody/DEMO-project"},
+        {"environment": "PyPI"},
+        job_at(f"{HOME}/release.yml", SHA),
+        shifted(-29, "exp"),
+        shifted(30, "iat", "nbf"),
+    ],
+)
+def test_minting_grants_what_fits(changed: dict[str, object]) -> None:
+    """The edges that must be let through: letter case, the leeway, a workflow named by its commit."""
+    answer = decided(ISSUER.sign(claims(**changed)))
+    assert isinstance(answer, Grant)
+    assert answer.publisher == PENDING
+
+
+def test_minting_prefers_the_pending_publisher() -> None:
+    """A pending publisher creates its project even where another one fits too."""
+    settled = replace(PENDING, pending=False, project="other")
+    checked = minting.verified(ISSUER.sign(claims()), keys=ISSUER.keys, audience="pypi", now=NOW)
+    assert isinstance(checked, minting.Verified)
+    answer = minting.grant(checked, publishers=[settled, PENDING], projects=["other"], exchanged=())
+    assert isinstance(answer, Grant)
+    assert answer.publisher is PENDING
+
+
+def test_minting_names_what_the_nearest_publisher_lacks() -> None:
+    """With several publishers the answer speaks of the one that came furthest, not of a stranger."""
+    near, far = replace(PENDING, environment="other"), replace(PENDING, repository="elsewhere")
+    checked = minting.verified(ISSUER.sign(claims()), keys=ISSUER.keys, audience="pypi", now=NOW)
+    assert isinstance(checked, minting.Verified)
+    answer = minting.grant(checked, publishers=[near, far], projects=(), exchanged=())
+    assert isinstance(answer, Refusal)
+    assert answer.rule == "mint.environment"
+    none = minting.grant(checked, publishers=[], projects=(), exchanged=())
+    assert isinstance(none, Refusal)
+    assert none.code == "invalid-publisher"
