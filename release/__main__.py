@@ -63,6 +63,17 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     )
     parser.add_argument("--changed", action="store_true", help="mutation: only what differs from main")
     parser.add_argument(
+        "--shard", metavar="I/N", help="mutation: the part of the mutants that is number I of N"
+    )
+    parser.add_argument(
+        "--sample",
+        metavar="SECONDS",
+        type=int,
+        nargs="?",
+        const=30,
+        help="mutation, rehearsals only: as many mutants as fit (30 unless said)",
+    )
+    parser.add_argument(
         "--check", action="store_true", help="lock: change nothing, fail when something would"
     )
     parser.add_argument("--require-redis", action="store_true", help="test: no redis-server is a failure")

@@ -26,6 +26,10 @@ class Options:
     again: bool = False
     fast: bool = False
     changed: bool = False
+    shard: str | None = None
+    """`i/n`: the mutants whose name hashes to part i of n."""
+    sample: int | None = None
+    """Seconds a mutation sample may take; counts in a rehearsal only."""
     check: bool = False
     require_redis: bool = False
     """`CI` in the environment implies it: a missing redis-server is then a failure."""
