@@ -23,6 +23,7 @@ __all__ = [
     "WHEELHOUSE",
     "Environment",
     "Tool",
+    "check",
     "create",
     "fill_wheelhouse",
     "install_candidate",
@@ -242,6 +243,12 @@ def install_candidate(
         words = ["--index-url" if tool is Tool.PIP else "--default-index", source]
     words += ["--no-deps", "--require-hashes", *_kind(artifact, requirement), "--requirement", str(pinned)]
     return runner([*_installer(tool, environment), *words], cwd=home, env=scrubbed(home))
+
+
+def check(runner: Runner, environment: Environment, *, home: Path) -> Finished:
+    """Whether every installed distribution has what it requires (`pip check`)."""
+    words = [sys.executable, "-I", "-m", "pip", f"--python={environment.python}", "check"]
+    return runner(words, cwd=home, env=scrubbed(home))
 
 
 def _kind(artifact: Artifact, requirement: str) -> list[str]:

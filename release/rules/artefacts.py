@@ -40,8 +40,6 @@ class Tree:
 
     files: Mapping[str, bytes]
     """Path -> bytes of every plain file."""
-    executable: frozenset[str] = frozenset()
-    """Paths with an execute bit."""
     links: frozenset[str] = frozenset()
     """Paths that are symbolic links."""
 
