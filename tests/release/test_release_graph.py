@@ -1,0 +1,279 @@
+"""The release's workflow, read as a graph: what a hosted runner would do is proven from the YAML.
+
+Every test takes the committed file or spoils one thing in it. A rule that does not refuse what it is there
+for fails here.
+"""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from release import plan, pythons
+from release.__main__ import parse
+from release.model import Mode
+from release.rules import release_graph, workflows
+from release.rules.workflow_model import read_workflow
+from tests.release.workflow_support import (
+    ENVIRONMENTS,
+    FOLDER,
+    ROOT,
+    edit,
+    judge_release,
+    rules,
+    set_up_text,
+    text_of,
+)
+
+RELEASE = text_of("release.yml")
+GRAPH = read_workflow(f"{FOLDER}/release.yml", RELEASE)
+BEFORE_PYPI = ("build", "lint", "test", "mutation", "coverage", "collect", "testpypi", "smoke-testpypi")
+
+
+def test_release_workflow_is_sound() -> None:
+    """The committed workflow keeps every promise below; this is what `nox -s lint` runs."""
+    assert judge_release(RELEASE) == []
+
+
+SPOILED = [
+    # The one door.
+    ("release.trigger", "", 'tags: ["v*"]', 'tags: ["*"]'),
+    ("release.trigger", "", '    tags: ["v*"]\n', '    tags: ["v*"]\n  workflow_dispatch:\n'),
+    ("release.trigger", "", '    tags: ["v*"]\n', '    tags: ["v*"]\n    branches: [main]\n'),
+    # One release at a time, none cancelled.
+    ("release.concurrency", "", "group: release", "group: release-${{ github.ref }}"),
+    ("release.concurrency", "", "cancel-in-progress: false", "cancel-in-progress: true"),
+    ("release.concurrency", "", "queue: max", "queue: single"),
+    # No cache.
+    ("release.cache", "", "cache-mode: none", "cache-mode: read"),
+    ("release.cache", "", "cache-mode: none\n", ""),
+    ("release.cache", "lint", "          path: ledger\n", "          path: ledger\n          cache: pip\n"),
+    # Nothing conditional, nothing brought from elsewhere.
+    ("release.keys", "pypi", "    runs-on", "    if: github.actor != 'x'\n    runs-on"),
+    ("release.keys", "lint", "      - name: Lint\n", "      - name: Lint\n        if: success()\n"),
+    ("release.keys", "lint", "      - name: Lint\n", "      - name: Lint\n        continue-on-error: true\n"),
+    ("release.keys", "test", "    runs-on", "    container: python:3.13\n    runs-on"),
+    ("release.keys", "test", "    runs-on", "    services: {redis: {image: redis}}\n    runs-on"),
+    ("release.keys", "pypi", "    runs-on", "    env: {TWINE_REPOSITORY_URL: elsewhere}\n    runs-on"),
+    ("release.keys", "", "permissions: {}\n", "permissions: {}\nenv: {PIP_INDEX_URL: elsewhere}\n"),
+    ("release.keys", "pypi", "        run: python", "        shell: python\n        run: python"),
+    # Each job, and no other.
+    ("release.roles", "", "  mutation:\n", "  mutants:\n"),
+    # Both environments, at the two uploads alone.
+    ("release.environments", "pypi", "    environment: pypi\n", ""),
+    ("release.environments", "pypi", "environment: pypi", "environment: testpypi"),
+    ("release.environments", "testpypi", "    environment: testpypi\n", ""),
+    ("release.environments", "verify", "    runs-on", "    environment: pypi\n    runs-on"),
+    # Tokens: the two uploads and nobody else.
+    ("release.tokens", "lint", "    permissions:\n", "    permissions:\n      id-token: write # why\n"),
+    ("release.tokens", "verify", "    permissions:\n", "    permissions:\n      id-token: write # why\n"),
+    ("release.tokens", "pypi", "id-token: write", "id-token: none"),
+    # An upload job does nothing besides.
+    (
+        "release.shape",
+        "pypi",
+        "      - name: Upload to PyPI\n",
+        "      - name: More\n        run: make\n      - name: Upload to PyPI\n",
+    ),
+    (
+        "release.shape",
+        "pypi",
+        "      - name: Upload to PyPI\n",
+        "      - uses: a/b@c\n      - name: Upload to PyPI\n",
+    ),
+    ("release.shape", "testpypi", "uses: $/.github/actions/setup", "uses: $/.github/actions/other"),
+    # The tag as it was pushed, with its history and without a token.
+    ("release.checkout", "build", "fetch-depth: 0", "fetch-depth: 1"),
+    ("release.checkout", "build", "persist-credentials: false", "persist-credentials: true"),
+    ("release.checkout", "pypi", "fetch-depth: 0", "fetch-depth: 0\n          ref: main"),
+    # The session's line, word for word.
+    ("release.lines", "pypi", "--mode release", "--mode rehearsal"),
+    ("release.lines", "pypi", ' --expect-head "$HEAD"', ""),
+    ("release.lines", "pypi", ' --expect-digests "$DIGESTS"', ""),
+    ("release.lines", "lint", " --evidence", ""),
+    ("release.lines", "test", " --require-redis", ""),
+    ("release.lines", "smoke-testpypi", "--index testpypi", "--index local"),
+    ("release.lines", "verify", "-s verify", "-s lint"),
+    ("release.lines", "lint", '"$DIGESTS"', '"$DIGESTS" || true'),
+    ("release.lines", "build", '--tag "$GITHUB_REF_NAME"', "--tag v0.1.0"),
+    # What to expect comes from the jobs before.
+    ("release.expectations", "pypi", "needs.smoke-testpypi.outputs.head", "needs.build.outputs.head"),
+    ("release.expectations", "pypi", "needs.build.outputs.digests", "needs.build.outputs.dist"),
+    ("release.expectations", "pypi", "        env:\n", "        env:\n          PIP_INDEX_URL: elsewhere\n"),
+    # The ledger of the job before, the files of build.
+    ("release.taken", "pypi", "needs.smoke-testpypi.outputs.ledger", "needs.build.outputs.ledger"),
+    ("release.taken", "pypi", "          path: dist\n", "          path: elsewhere\n"),
+    # By id, from a job that is needed.
+    (
+        "release.by-id",
+        "lint",
+        "artifact-ids: ${{ needs.build.outputs.dist }}",
+        "name: dist-1",
+    ),
+    (
+        "release.by-id",
+        "lint",
+        "          path: dist\n",
+        "          path: dist\n          run-id: 1\n",
+    ),
+    ("release.by-id", "verify", "needs: [build, smoke-pypi]", "needs: [smoke-pypi]"),
+    ("release.by-id", "build", "dist: ${{ steps.dist.", "dist: ${{ steps.session."),
+    # Outputs are filled by the step they are named for.
+    ("release.outputs", "collect", "head: ${{ steps.session.outputs.head }}", "head: '0'"),
+    ("release.outputs", "collect", "ledger: ${{ steps.ledger.outputs.artifact-id }}", "ledger: '7'"),
+    ("release.outputs", "collect", "        id: session\n", "        id: other\n"),
+    # All evidence is collected.
+    ("release.fan-in", "collect", "            ${{ needs.lint.outputs.evidence }},\n", ""),
+    ("release.fan-in", "collect", "            ${{ needs.test.outputs.evidence-3-13 }},\n", ""),
+    (
+        "release.fan-in",
+        "test",
+        "      evidence-3-14: ${{ matrix.python == '3.14' && steps.evidence.outputs.artifact-id || '' }}\n",
+        "",
+    ),
+    # Kept long enough, under a name of their own.
+    ("release.kept", "build", "retention-days: 90", "retention-days: 7"),
+    ("release.kept", "build", "if-no-files-found: error", "if-no-files-found: ignore"),
+    ("release.kept", "build", "dist-${{ github.run_attempt }}", "dist"),
+    ("release.kept", "collect", "ledger-collect-", "ledger-build-"),
+    ("release.kept", "test", "evidence-test-${{ matrix.python }}-", "evidence-test-"),
+    ("release.kept", "build", "          path: dist\n", "          path: dist\n          overwrite: true\n"),
+    # Every supported Python.
+    ("release.matrix", "test", '"3.14", "3.15"]', '"3.14"]'),
+    ("release.matrix", "test", '"3.15"]\n', '"3.15"]\n        exclude: [{python: "3.15"}]\n'),
+    # Hosted runners, new for every job.
+    ("release.runner", "pypi", "runs-on: ubuntu-latest", "runs-on: self-hosted"),
+]
+
+
+@pytest.mark.parametrize(("rule", "job", "old", "new"), SPOILED)
+def test_release_graph_refuses_what_its_rule_is_for(rule: str, job: str, old: str, new: str) -> None:
+    """A change that a reviewer could miss turns lint red, under the id of the rule it breaks."""
+    assert rule in rules(judge_release(edit(RELEASE, old, new, job=job)))
+
+
+def test_every_release_rule_is_seen_refusing() -> None:
+    """No rule is there that could not fail."""
+    elsewhere = {"release.gates", "release.set-up"}
+    assert {rule for rule, *_ in SPOILED} | elsewhere == release_graph.RULES.keys()
+
+
+@pytest.mark.parametrize("gate", BEFORE_PYPI)
+def test_release_graph_refuses_a_way_around_a_gate(gate: str) -> None:
+    """Taking one gate out of every `needs:` opens a way to PyPI around it, and that is named."""
+    around = re.sub(rf"(needs: \[.*?)\b(?<!-){gate}\b(?!-)(, )?", r"\1", RELEASE).replace(", ]", "]")
+    found = [problem for problem in judge_release(around) if problem.rule == "release.gates"]
+    assert any("a way to pypi around" in problem.what and gate in problem.what for problem in found)
+
+
+@pytest.mark.parametrize("gate", BEFORE_PYPI)
+def test_release_graph_every_gate_is_before_the_upload(gate: str) -> None:
+    """Said once more without the rule: one job starts by itself, and the upload waits for every gate."""
+    assert gate in GRAPH.ancestors("pypi")
+    assert [name for name, job in GRAPH.jobs.items() if not job.needs] == ["build"]
+
+
+def test_release_graph_smoke_follows_its_upload() -> None:
+    """PyPI is reached only when what TestPyPI serves was installed, and that only after it was uploaded."""
+    assert "testpypi" in GRAPH.ancestors("smoke-testpypi")
+    assert "smoke-testpypi" in GRAPH.ancestors("pypi")
+    assert "pypi" not in GRAPH.ancestors("testpypi")
+
+
+def test_release_graph_refuses_a_set_up_without_hashes() -> None:
+    """What every job installs first, those that mint tokens too, is named by hash."""
+    spoiled = edit(set_up_text(), "--require-hashes ", "")
+    assert rules(judge_release(RELEASE, spoiled)) == {"release.set-up"}
+
+
+def test_release_graph_refuses_a_cache_in_the_set_up() -> None:
+    """A cache comes in by the composite action as well as by a job."""
+    python = "        python-version: ${{ inputs.python }}\n"
+    spoiled = edit(set_up_text(), python, f"{python}        cache: pip\n")
+    assert rules(judge_release(RELEASE, spoiled)) == {"release.cache"}
+
+
+def test_release_graph_refuses_a_condition_in_the_set_up() -> None:
+    """A step of the composite action that may not run is a conditional step on the way to an upload."""
+    spoiled = edit(set_up_text(), "      shell: bash\n", "      if: inputs.redis\n      shell: bash\n")
+    assert rules(judge_release(RELEASE, spoiled)) == {"release.keys"}
+
+
+def test_release_jobs_are_sessions_that_nox_lists() -> None:
+    """A maintainer runs what a job runs, by the job's own name; nox itself says that each is there."""
+    wanted = {re.sub("-(test)?pypi$", "", job) for job in GRAPH.jobs}
+    listed = subprocess.run(
+        [sys.executable, "-m", "nox", "-l", "--json", "-s", *wanted],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {entry["name"] for entry in json.loads(listed.stdout)} == wanted
+    assert wanted <= workflows.sessions((ROOT / "noxfile.py").read_text(encoding="utf-8"))
+
+
+def test_release_lines_are_what_the_command_line_takes() -> None:
+    """No job stops at a usage error: the words of every nox line go through the real parser."""
+    for job in GRAPH.jobs.values():
+        run = next(step.run for step in job.steps if step.run)
+        words = shlex.split(run)[shlex.split(run).index("--") + 1 :]
+        stage, options = parse([job.id if job.id in plan.RELEASE or job.id == "collect" else "smoke", *words])
+        assert options.mode is Mode.RELEASE, job.id
+        assert options.evidence is (stage in plan.GATES), job.id
+        assert (options.expect_head, options.expect_digests) == (
+            (None, None) if stage == "build" else ("$HEAD", "$DIGESTS")
+        )
+
+
+def test_release_jobs_prove_the_plan_of_a_release() -> None:
+    """Line 0's plan and the workflow name the same stages and legs; neither can grow without the other."""
+    legs: dict[str, tuple[str, ...]] = {}
+    for job in GRAPH.jobs.values():
+        stage, _, index = job.id.partition("-")
+        legs[stage] = (*legs.get(stage, ()), *([index] if index else job.matrix.get("python", ("all",))))
+    legs.pop("collect")
+    assert legs == plan.RELEASE
+
+
+def test_release_uploads_the_evidence_that_the_gates_write() -> None:
+    """`ledger/evidence/<stage>-<leg>.json` is what a gate writes; no other name would be found."""
+    paths = [
+        path
+        for job in GRAPH.jobs.values()
+        for step in job.steps
+        if step.id == "evidence"
+        for path in step.settings["path"].splitlines()
+    ]
+    assert sorted(paths) == [
+        "ledger/evidence/coverage-all.json",
+        "ledger/evidence/lint-all.json",
+        "ledger/evidence/mutation-all.json",
+        "ledger/evidence/test-${{ matrix.python }}.json",
+        "report/coverage/.coverage.${{ matrix.python }}",
+    ]
+
+
+def test_release_environments_are_the_publishers(tmp_path: Path) -> None:
+    """Both indexes trust a workflow file and an environment by name; another name mints no token."""
+    for folder in (".github", "release", "noxfile.py"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    assert workflows.check(tmp_path) == []
+    facts = (ROOT / "release/publisher.toml").read_text(encoding="utf-8")
+    (tmp_path / "release").unlink()
+    (tmp_path / "release").mkdir()
+    for old, new, rule in (
+        ('pypi = "pypi"', 'pypi = "production"', "release.environments"),
+        ('workflow = "release.yml"', 'workflow = "publish.yml"', "workflow.readable"),
+        ('workflow = "release.yml"', "", "publisher.fields"),
+    ):
+        head, found, tail = facts.rpartition(old)
+        assert found
+        (tmp_path / "release/publisher.toml").write_text(head + new + tail, encoding="utf-8")
+        assert rules(workflows.check(tmp_path)) == {rule}
+    assert set(ENVIRONMENTS) == {"testpypi", "pypi"}
+    assert plan.RELEASE["test"] == pythons.SUPPORTED

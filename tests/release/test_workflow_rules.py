@@ -1,0 +1,221 @@
+"""What holds for every workflow: each rule is seen refusing a committed file with one thing spoiled in it."""
+
+from pathlib import Path
+
+import pytest
+
+from release.rules import workflows
+from tests.release.workflow_support import FOLDER, ROOT, SETUP, edit, judge, rules, set_up_text, text_of
+
+FILES = sorted(path.name for path in (ROOT / FOLDER).iterdir())
+TARGET = "pull_request_target"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_workflow_is_sound(name: str) -> None:
+    """Every committed workflow keeps the rules."""
+    assert judge(name, text_of(name)) == []
+
+
+def test_workflow_check_reads_the_whole_repository() -> None:
+    """What `nox -s lint` calls finds nothing in this tree."""
+    assert workflows.check(ROOT) == []
+
+
+SPOILED = [
+    ("workflow.permissions", "ci.yml", "", "permissions: {}\n", ""),
+    ("workflow.permissions", "ci.yml", "", "permissions: {}\n", "permissions: {contents: read}\n"),
+    ("workflow.permissions", "ci.yml", "", "permissions: {}\n", "permissions:\n"),
+    ("workflow.permissions", "ci.yml", "lint", "    permissions:\n      contents: read # check out\n", ""),
+    (
+        "workflow.permissions",
+        "ci.yml",
+        "lint",
+        "    permissions:\n      contents: read # check out\n",
+        "    permissions: write-all\n",
+    ),
+    ("workflow.reasons", "ci.yml", "lint", "contents: read # check out", "contents: read"),
+    ("workflow.reasons", "ci.yml", "lint", "contents: read # check out", "contents: read #"),
+    ("workflow.writes", "ci.yml", "lint", "contents: read", "contents: write"),
+    (
+        "workflow.writes",
+        "ci.yml",
+        "rehearse",
+        "    permissions:\n",
+        "    permissions:\n      id-token: write # x\n",
+    ),
+    ("workflow.writes", "scorecard.yml", "", "contents: read", "id-token: write"),
+    ("workflow.writes", "release.yml", "verify", "contents: read", "id-token: write"),
+    ("workflow.secrets", "ci.yml", "test", "PYTHON: ${{ matrix.python }}", "PYTHON: ${{ secrets.TOKEN }}"),
+    ("workflow.secrets", "ci.yml", "test", "PYTHON: ${{ matrix.python }}", "PYTHON: ${{ github.token }}"),
+    ("workflow.triggers", "ci.yml", "", "  pull_request:\n", f"  {TARGET}:\n"),
+    (
+        "workflow.triggers",
+        "ci.yml",
+        "",
+        "on:\n  push:\n    branches: [main]\n  pull_request:\n",
+        f"on: {TARGET}\n",
+    ),
+    (
+        "workflow.triggers",
+        "ci.yml",
+        "",
+        "on:\n  push:\n    branches: [main]\n  pull_request:\n",
+        "on: [push, workflow_run]\n",
+    ),
+    ("workflow.timeouts", "ci.yml", "lint", "    timeout-minutes: 20\n", ""),
+    ("workflow.timeouts", "ci.yml", "lint", "timeout-minutes: 20", "timeout-minutes: 360"),
+    ("workflow.timeouts", "ci.yml", "lint", "timeout-minutes: 20", "timeout-minutes: 0"),
+    ("workflow.conditions", "ci.yml", "build", "    runs-on", "    if: ${{ always() }}\n    runs-on"),
+    ("workflow.conditions", "ci.yml", "build", "    runs-on", "    if: '!failure( )'\n    runs-on"),
+    ("workflow.conditions", "ci.yml", "build", "        run:", "        if: cancelled()\n        run:"),
+    ("workflow.failures", "ci.yml", "build", "    runs-on", "    continue-on-error: true\n    runs-on"),
+    ("workflow.failures", "ci.yml", "build", "        run:", "        continue-on-error: true\n        run:"),
+    ("workflow.injection", "ci.yml", "test", '"test-$PYTHON"', "test-${{ matrix.python }}"),
+    (
+        "workflow.injection",
+        "codeql.yml",
+        "",
+        "          category: ${{ matrix.language }}",
+        "          script: run('${{ github.head_ref }}')",
+    ),
+    (
+        "workflow.shell",
+        "ci.yml",
+        "lint",
+        "run: python -m nox -s lint",
+        "run: |\n          a\n          b\n          c\n          d",
+    ),
+    ("workflow.checkouts", "ci.yml", "lint", "          persist-credentials: false\n", ""),
+    ("workflow.checkouts", "codeql.yml", "", "persist-credentials: false", "persist-credentials: true"),
+    (
+        "workflow.checkouts",
+        "ci.yml",
+        "lint",
+        "          fetch-depth: 0\n",
+        "          ref: ${{ github.head_ref }}\n",
+    ),
+    ("workflow.called", "ci.yml", "lint", "    runs-on", "    uses: $/.github/workflows/x.yml\n    runs-on"),
+    ("workflow.local", "ci.yml", "lint", "$/.github/actions/setup", "$/.github/actions/set-up"),
+    ("workflow.runners", "ci.yml", "lint", "runs-on: ubuntu-latest", "runs-on: self-hosted"),
+    ("workflow.runners", "ci.yml", "test", "windows-latest]", "my-machine]"),
+    ("workflow.runners", "ci.yml", "test", "        exclude:\n", "        include:\n"),
+    (
+        "workflow.runners",
+        "ci.yml",
+        "lint",
+        "runs-on: ubuntu-latest",
+        "runs-on: ${{ github.event.label.name }}",
+    ),
+    ("workflow.needs", "ci.yml", "lint", "    runs-on", "    needs: nobody\n    runs-on"),
+    ("workflow.needs", "ci.yml", "lint", "    runs-on", "    needs: [lint]\n    runs-on"),
+    ("workflow.one-session", "ci.yml", "lint", "-s lint", "-s build"),
+    ("workflow.one-session", "ci.yml", "lint", "-s lint", "-s lint && curl example.org"),
+    ("workflow.one-session", "ci.yml", "lint", "python -m nox -s lint", "make lint"),
+    ("workflow.one-session", "ci.yml", "lint", "python -m nox -s lint", "python -m nox -s"),
+    ("workflow.one-session", "ci.yml", "lint", "-s lint", "-s 'lint"),
+    (
+        "workflow.one-session",
+        "ci.yml",
+        "lint",
+        "      - name: Lint\n",
+        "      - run: ls\n      - name: Lint\n",
+    ),
+    ("workflow.one-session", "ci.yml", "", "  lint:\n", "  linting:\n"),
+    ("workflow.one-session", "ci.yml", "coverage", "test-3.13 coverage", "tests coverage"),
+    ("workflow.one-session", "release.yml", "smoke-pypi", "--index pypi", "--index testpypi"),
+    (
+        "workflow.one-session",
+        "codeql.yml",
+        "",
+        "      - name: Prepare\n",
+        "      - run: ls\n      - name: Prepare\n",
+    ),
+    ("workflow.uploads", "ci.yml", "coverage", "test-3.13 coverage", "pypi coverage"),
+    ("workflow.uploads", "release.yml", "verify", "-s verify", "-s pypi"),
+    ("workflow.uploads", "release.yml", "pypi", "-s pypi", "-s testpypi"),
+    ("workflow.uploads", "ci.yml", "build", "python -m nox -s build", "twine upload x.whl"),
+    (
+        "workflow.uploads",
+        "ci.yml",
+        "build",
+        "uses: $/.github/actions/setup",
+        "uses: pypa/gh-action-pypi-publish@dc37677b2e1c63e2034f94d8a5b11f265b73ba33",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "name", "job", "old", "new"), SPOILED)
+def test_workflow_rule_refuses_what_it_is_for(rule: str, name: str, job: str, old: str, new: str) -> None:
+    """A change that a reviewer could miss turns lint red, under the id of the rule it breaks."""
+    assert rule in rules(judge(name, edit(text_of(name), old, new, job=job)))
+
+
+def test_every_workflow_rule_is_seen_refusing() -> None:
+    """No rule is there that could not fail."""
+    assert {rule for rule, *_ in SPOILED} == workflows.RULES.keys()
+
+
+def test_workflow_rules_see_a_longer_circle() -> None:
+    """Two jobs that wait for each other never start."""
+    text = edit(text_of("ci.yml"), "    runs-on", "    needs: [build]\n    runs-on", job="lint")
+    text = edit(text, "    runs-on", "    needs: [lint]\n    runs-on", job="build")
+    assert [problem.rule for problem in judge("ci.yml", text)] == ["workflow.needs"] * 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "old", "new"),
+    [
+        ("workflow.injection", "run: |\n        if", "run: |\n        echo ${{ inputs.python }}\n        if"),
+        ("workflow.shell", "run: |\n        if", "run: |\n        :\n        if"),
+        ("workflow.failures", "      shell: bash\n", "      continue-on-error: true\n      shell: bash\n"),
+        ("workflow.conditions", "      shell: bash\n", "      if: failure()\n      shell: bash\n"),
+        ("workflow.secrets", "${{ inputs.redis }}", "${{ secrets.REDIS }}"),
+        ("workflow.local", "using: composite", "using: node24"),
+    ],
+)
+def test_workflow_rules_read_the_composite_action_too(rule: str, old: str, new: str) -> None:
+    """What a job may not do, it may not do by way of the set-up either."""
+    assert rule in rules(judge("ci.yml", text_of("ci.yml"), edit(set_up_text(), old, new)))
+
+
+def test_workflow_check_names_a_file_it_cannot_read(tmp_path: Path) -> None:
+    """A broken file is a finding, never a file that is passed over."""
+    for name in ("noxfile.py", "release"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    folder = tmp_path / FOLDER
+    folder.mkdir(parents=True)
+    (folder / "release.yml").write_text(text_of("release.yml"), encoding="utf-8")
+    (folder / "ci.yaml").write_text("jobs: [", encoding="utf-8")
+    (tmp_path / SETUP).mkdir(parents=True)
+    (tmp_path / SETUP / "action.yml").write_text("- a list\n", encoding="utf-8")
+    found = workflows.check(tmp_path)
+    assert {problem.where for problem in found if problem.rule == "workflow.readable"} == {
+        f"{FOLDER}/ci.yaml: YAML",
+        f"{SETUP}/action.yml: YAML",
+    }
+    assert "workflow.local" in rules(found)
+    assert all(problem.remedy for problem in found)
+
+
+def test_nox_line_knows_sessions_legs_and_words() -> None:
+    """A leg is a session's, and everything behind `--` is the session's own."""
+    line = workflows.nox_line('python -m nox -s "test-$PYTHON" coverage -- --mode release --tag "$TAG"\n')
+    assert line == workflows.NoxLine(
+        sessions=("test", "coverage"), words=("--mode", "release", "--tag", "$TAG")
+    )
+
+
+@pytest.mark.parametrize(
+    "run",
+    ["", "nox -s lint", "python -m nox -s lint; ls", "python -m nox -s lint\nls", "python -m nox -s 'lint"],
+)
+def test_nox_line_is_nothing_more(run: str) -> None:
+    """A line that does more than call nox is not a nox line."""
+    assert workflows.nox_line(run) is None
+
+
+def test_sessions_are_the_decorated_functions() -> None:
+    """A helper in the noxfile is not a session."""
+    text = "@nox.session(python='3.13')\ndef lint(s): ...\n@nox.session\ndef build(s): ...\ndef x(): ...\n"
+    assert workflows.sessions(text) == {"lint", "build"}
