@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from release.context import Context
 from release.dist import keep
 from release.environments import Tool
 from release.ledger import Ledger, Opening
-from release.model import Checked, Kind, Mode, Problem, Refused, Report
+from release.model import Artifact, Checked, Kind, Mode, Problem, Refused, Report
 from release.plan import Plan, plan_for
 from release.project import Project
 from release.resume import Build
@@ -68,14 +68,19 @@ def run(stage: str, context: Context) -> Report:
             checkout.archive(commit, scratch / each.depth / "tree")
             for each in (builder.FIRST, builder.SECOND)
         ]
-        opening = _opening(context, checkout, project, mode, plan, trees[0])
-        decision = resume.build_again(ledger, opening)
+
+        def opening_with(artifacts: tuple[Artifact, ...]) -> Opening:
+            return _opening(context, checkout, project, mode, plan, trees[0], artifacts)
+
+        # Refuse before the work: for this question the artefacts do not matter.
+        decision = Build.OPEN
+        if ledger is not None:
+            decision = resume.build_again(ledger, opening_with(ledger.opening.artifacts))
         made = _made(context, bench, trees, scratch, epoch=epoch, mode=mode)
         problems = _judged(context, trees[0], made, scratch, epoch=epoch)
         if problems:
             raise Refused(*problems)
-        artifacts = tuple(measure(path) for path in (made[0].wheel, made[0].sdist))
-        opening = replace(opening, artifacts=artifacts)
+        opening = opening_with(tuple(measure(path) for path in (made[0].wheel, made[0].sdist)))
         ledger = keep(context, decision, ledger, opening, [made[0].wheel, made[0].sdist])
     took_ms = round((context.now() - began).total_seconds() * 1000)
     report = _report(opening, decision, bench, plan, notes, took_ms=took_ms)
@@ -184,9 +189,15 @@ def _unlocked(lock: str) -> list[Problem]:
 
 
 def _opening(
-    context: Context, checkout: Checkout, project: Project, mode: Mode, plan: Plan, tree: Path
+    context: Context,
+    checkout: Checkout,
+    project: Project,
+    mode: Mode,
+    plan: Plan,
+    tree: Path,
+    artifacts: tuple[Artifact, ...],
 ) -> Opening:
-    """What a new ledger would say, artefacts left out."""
+    """What a new ledger would say."""
     tag = context.options.tag or ""
     return Opening(
         mode=mode,
@@ -202,7 +213,7 @@ def _opening(
             for path in sorted((tree / "release/locks").glob("*.txt"))
         },
         plan=plan.legs,
-        artifacts=(),
+        artifacts=artifacts,
     )
 
 

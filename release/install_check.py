@@ -78,7 +78,7 @@ class Proof(BaseModel):
 
     version: str
     modules: dict[str, str]
-    files: dict[str, Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\Z")]]
+    files: dict[str, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]]
     scripts: list[str]
     distributions: list[str]
 

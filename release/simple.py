@@ -67,8 +67,8 @@ class Listing:
         return next((file for file in self.files if file.name == name), None)
 
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\Z")]
-FileName = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._+!-]{0,254}\Z")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,254}$")]
 
 
 class _Answer(BaseModel):
@@ -92,7 +92,7 @@ class _File(_Answer):
 
 
 class _Meta(_Answer):
-    api_version: Annotated[str, Field(alias="api-version", pattern=r"\A1\.\d+\Z")]
+    api_version: Annotated[str, Field(alias="api-version", pattern=r"^1\.\d+$")]
 
 
 class _Page(_Answer):
