@@ -254,7 +254,7 @@ def test_release_uploads_the_evidence_that_the_gates_write() -> None:
         "ledger/evidence/lint-all.json",
         "ledger/evidence/mutation-all.json",
         "ledger/evidence/test-${{ matrix.python }}.json",
-        "report/coverage/.coverage.${{ matrix.python }}",
+        "report/coverage",
     ]
 
 
