@@ -27,8 +27,10 @@ _EXAMPLE_S = 120.0
 _TESTS_S = 600.0
 """Seconds the shipped tests may take."""
 
-_WRITTEN_BY_INSTALLERS = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json"})
-"""Files of an installed distribution that are not the wheel's."""
+_WRITTEN_BY_INSTALLERS = frozenset(
+    {"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json"}
+)
+"""Files in an installed `.dist-info` that are not the wheel's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +163,8 @@ def check(runner: Runner, leg: Leg, candidate: Candidate, folder: Path) -> str:
     return said
 
 
+_FOREIGN = "the installed files are not the ledger's: find out where they came from before anything else"
+_NO_INIT = "give each of its folders an __init__.py, commit, and build again"
 _FIX = "mend it and commit; then build again, since the bytes change"
 
 
@@ -207,10 +211,7 @@ def proof_problems(proof: Proof, candidate: Candidate, leg: Leg, environment: Pa
         environment: The environment's folder.
     """
 
-    def problem(rule: str, where: str, what: str) -> Problem:
-        remedy = (
-            "the installed files are not the ledger's: find out where they came from before anything else"
-        )
+    def problem(rule: str, where: str, what: str, remedy: str = _FOREIGN) -> Problem:
         return Problem(rule=f"smoke.{rule}", where=f"{leg.name}: {where}", what=what, remedy=remedy)
 
     problems: list[Problem] = []
@@ -222,16 +223,19 @@ def proof_problems(proof: Proof, candidate: Candidate, leg: Leg, environment: Pa
         for module, file in sorted(proof.modules.items())
         if not Path(file).resolve().is_relative_to(inside)
     ]
+    info = f"{candidate.project.replace('-', '_')}-{candidate.version}.dist-info"
     wanted = {
         member.name: digest_of(member.data)
         for member in candidate.contents.members
-        if not member.name.endswith(".dist-info/RECORD")
+        if member.name != f"{info}/RECORD"
     }
     scripts = {f"{name}{end}" for name in proof.scripts for end in ("", ".exe")}
     for name in sorted(wanted.keys() | proof.files.keys()):
         if name not in wanted:
-            last = name.rpartition("/")[2]
-            if last in _WRITTEN_BY_INSTALLERS or (name.startswith("../") and last in scripts):
+            above, _, last = name.rpartition("/")
+            if (above == info and last in _WRITTEN_BY_INSTALLERS) or (
+                above.startswith("../") and last in scripts
+            ):
                 continue
             problems.append(problem("files", name, "is installed but not in the ledger's wheel"))
         elif name not in proof.files:
@@ -239,7 +243,10 @@ def proof_problems(proof: Proof, candidate: Candidate, leg: Leg, environment: Pa
         elif proof.files[name] != wanted[name]:
             problems.append(problem("files", name, "is not the same bytes as in the ledger's wheel"))
     missing = _modules(candidate.contents) - proof.modules.keys()
-    problems += [problem("every-module", name, "was not imported") for name in sorted(missing)]
+    problems += [
+        problem("every-module", name, "is in the wheel, but no walk through the package finds it", _NO_INIT)
+        for name in sorted(missing)
+    ]
     if canonicalize_name(candidate.project) not in map(canonicalize_name, proof.distributions):
         problems.append(problem("version", candidate.project, "is not listed as installed"))
     return problems
