@@ -23,6 +23,15 @@ FOUND = list(pythons.found())
 MAIN = FOUND[-1] if FOUND else pythons.SUPPORTED[0]
 """The newest supported Python here. With none, nox itself names the one that is missing and fails."""
 
+OWN_WORDS = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv
+ASKED = {word.removeprefix("test-") for word in OWN_WORDS} & {*pythons.SUPPORTED}
+if ABSENT := sorted(ASKED - {*FOUND}):
+    sys.exit(
+        f"Python {', '.join(ABSENT)} is not on this machine (found: {', '.join(FOUND) or 'none'}). "
+        "Install it so that `python3.X` starts it, or run `nox -s test` for those that are here. "
+        "Nothing is downloaded for you."
+    )
+
 
 def install(session: nox.Session, group: str) -> None:
     """Bring the session's environment to what `release/locks/<group>.txt` says: hashes checked."""
