@@ -188,9 +188,9 @@ class Checkout:
         dest.mkdir(parents=True)
         with tempfile.TemporaryDirectory() as scratch:
             tar = Path(scratch) / "tree.tar"
-            settings = ("-c", "tar.umask=0022", "-c", "core.autocrlf=false")
+            settings = ("tar.umask=0022", "core.autocrlf=false", f"core.attributesFile={os.devnull}")
             self._ask(
-                *settings,
+                *(word for setting in settings for word in ("-c", setting)),
                 "archive",
                 "--format=tar",
                 f"--output={tar}",

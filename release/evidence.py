@@ -137,8 +137,8 @@ class Opening:
             self, "artifacts", tuple(sorted(self.artifacts, key=lambda artifact: artifact.name))
         )
         names = [artifact.name for artifact in self.artifacts]
-        if len(set(names)) != len(names):
-            raise ValueError(f"two artefacts of one name: {', '.join(names)}")
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"no artefact, or two of one name: {', '.join(names)}")
         if any(not _SHA256.fullmatch(artifact.sha256) for artifact in self.artifacts):
             raise ValueError("an artefact's sha256 is not 64 lower-case hexadecimal digits")
         if bool(self.tag) != bool(self.tag_object) or (self.mode is Mode.RELEASE and not self.tag):

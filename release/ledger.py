@@ -109,22 +109,19 @@ class Ledger:
                 is then left as it is.
         """
         path = folder / NAME
-        data = _read(path)
-        torn: Path | None = None
+        data, torn = _read(path), None
         if _torn_part(data):
             with _writer(folder):
                 # Only a writer that holds the lock can tell a torn line from one that is just being written.
                 data = _read(path)
                 part = _torn_part(data)
+                whole = data[: len(data) - len(part)]
                 if part:
-                    whole = data[: len(data) - len(part)]
-                    chain = _verified(whole) if whole else None
-                    torn = _set_aside(path, whole, part, n=0 if chain is None else len(chain.shas))
+                    # Verified first: from a broken file nothing is cut off.
+                    torn = _set_aside(path, whole, part, n=len(_verified(whole).shas) if whole else 0)
                     data = whole
         if not data:
-            raise _absent(
-                f"holds no complete line; a torn one was set aside as {torn.name}" if torn else "is empty"
-            )
+            raise _absent(f"held a torn line only, set aside as {torn.name}" if torn else "is empty")
         return cls(folder, _verified(data), torn)
 
     @property
@@ -299,7 +296,7 @@ def _verified(data: bytes) -> _Chain:
             what = "does not name the line before it: one of the two was changed or moved"
             problems.append(Problem(rule="ledger.chained", where=where, what=what, remedy=_RESTORE))
         if zeroth is not None:
-            problems.extend(proof_problems(zeroth.opening, value, where=where))
+            problems.extend(proof_problems(zeroth, value, where=where))
         lines.append(value)
     if problems or zeroth is None:
         raise Refused(*problems)
@@ -360,7 +357,8 @@ def _write(path: Path, line: bytes) -> None:
                 raise
         finally:
             os.close(descriptor)
-        _sync_folder(path.parent)
+        if before == 0:
+            _sync_folder(path.parent)
     except OSError as error:
         raise _not_written(error) from error
 

@@ -1,0 +1,34 @@
+"""What every test of the release tools runs in, and the repository that many of them need."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.release.repo_support import Repo, begin
+
+_FOREIGN = ("ACTIONS_", "GITHUB_", "GIT_", "HTTPS_PROXY", "https_proxy")
+"""What a workflow, a git hook or a rehearsal puts into the environment, and tests must not depend on."""
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests give the same result on a laptop, in a workflow, in a hook and in a rehearsal."""
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN) or name == "CI":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def repo_template(tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    """Made once; `repo` copies it."""
+    return begin(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def repo(repo_template: Repo, tmp_path: Path) -> Repo:
+    """A clone with one pushed commit, its bare origin, and a key that main's allowed signers list."""
+    folder = tmp_path / "repo"
+    shutil.copytree(repo_template.root.parent, folder, symlinks=True)
+    return Repo(root=folder / repo_template.root.name, key=folder / repo_template.key.name)

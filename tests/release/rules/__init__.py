@@ -1,0 +1,1 @@
+"""The pure rules, each with what it must refuse."""

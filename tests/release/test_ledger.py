@@ -1,0 +1,494 @@
+"""The ledger's file: every break shows, a torn last line is no break, one writer at a time."""
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rfc8785
+
+from release import ledger as module
+from release.evidence import Outcome, sha256
+from release.ledger import NAME, Ledger
+from release.model import Mode, Refused
+from tests.release.ledger_support import (
+    COMMIT,
+    HERE,
+    TREE,
+    WHEEL,
+    add,
+    create,
+    edited,
+    opening,
+    raw_lines,
+    rewrite,
+    rules_of,
+)
+from tests.release.repo_support import NOW
+
+ROOT = Path(module.__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A ledger of four lines."""
+    folder = tmp_path / "ledger"
+    ledger = create(folder)
+    add(ledger, "lint")
+    add(ledger, "test", "3.12", subject={WHEEL.name: WHEEL.sha256})
+    add(ledger, "coverage", figures={"basis_points": 9_950, "floor": "release/"})
+    return folder
+
+
+def refusal(folder: Path) -> list[str]:
+    """The rules by which reading refuses; it must leave the file as it is."""
+    before = (folder / NAME).read_bytes()
+    with pytest.raises(Refused) as caught:
+        Ledger.read(folder)
+    assert (folder / NAME).read_bytes() == before
+    return rules_of(caught.value)
+
+
+def test_what_was_appended_is_read_back(folder: Path) -> None:
+    """Every later stage decides by what it reads."""
+    written = Ledger.read(folder)
+    assert written.opening == opening()
+    assert written.opened_at == NOW.replace(microsecond=0)
+    assert [(line.n, line.stage, line.leg) for line in written.lines] == [
+        (1, "lint", "all"),
+        (2, "test", "3.12"),
+        (3, "coverage", "all"),
+    ]
+    raw = raw_lines(folder)
+    assert [line.prev for line in written.lines] == [sha256(line) for line in raw[:-1]]
+    assert written.genesis == sha256(raw[0])
+    assert written.head == sha256(raw[-1])
+    assert written.torn is None
+    assert "rehearsal 0.1.0 aaaaaaaaaaaa lines=3" in repr(written)
+
+
+def test_appending_keeps_the_object_up_to_date(tmp_path: Path) -> None:
+    """The stage that appended hands its own head on."""
+    ledger = create(tmp_path / "ledger")
+    assert ledger.head == ledger.genesis
+    line = ledger.append(
+        stage="lint", outcome=Outcome.PASSED, subject={}, figures={}, tools={}, at=NOW, ran=HERE
+    )
+    again = Ledger.read(tmp_path / "ledger")
+    assert (line.n, line.leg) == (1, "all")
+    assert (ledger.lines, ledger.head, ledger.genesis) == (again.lines, again.head, again.genesis)
+    assert ledger.lines == (line,)
+
+
+def test_two_openings_of_the_same_files_differ(tmp_path: Path) -> None:
+    """An evidence file of an earlier build of the same commit must not fit a later one."""
+    first = Ledger.create(tmp_path / "one", opening(), at=NOW)
+    second = Ledger.create(tmp_path / "two", opening(), at=NOW + dt.timedelta(seconds=1))
+    assert first.genesis != second.genesis
+    assert first.digests == second.digests
+
+
+Hand = Callable[[list[bytes]], list[bytes]]
+
+
+def remove(n: int) -> Hand:
+    return lambda lines: lines[:n] + lines[n + 1 :]
+
+
+def change(n: int, edit: Callable[[bytes], bytes]) -> Hand:
+    return lambda lines: [edit(line) if n == i else line for i, line in enumerate(lines)]
+
+
+HANDS: dict[str, tuple[Hand, set[str]]] = {
+    "edited": (change(1, lambda line: edited(line, figures={"took_ms": 13})), {"ledger.chained"}),
+    "line 0 edited": (change(0, lambda line: edited(line, version="0.1.1")), {"ledger.chained"}),
+    "removed": (remove(1), {"ledger.numbered", "ledger.chained"}),
+    "line 0 removed": (remove(0), {"ledger.readable", "ledger.numbered"}),
+    "reordered": (
+        lambda lines: [lines[0], lines[2], lines[1], lines[3]],
+        {"ledger.numbered", "ledger.chained"},
+    ),
+    "repeated": (lambda lines: [*lines[:2], lines[1], *lines[2:]], {"ledger.numbered", "ledger.chained"}),
+    "duplicate n": (change(3, lambda line: edited(line, n=2)), {"ledger.numbered"}),
+    "gap": (change(3, lambda line: edited(line, n=7)), {"ledger.numbered"}),
+    "prev": (change(3, lambda line: edited(line, prev="0" * 64)), {"ledger.chained"}),
+    "non-canonical": (change(3, lambda line: line.replace(b'":', b'": ', 1)), {"ledger.readable"}),
+    "float": (change(3, lambda line: line.replace(b"9950", b"9950.0")), {"ledger.readable"}),
+    "unknown field": (change(3, lambda line: edited(line, note="x")), {"ledger.readable"}),
+    "0": (change(0, lambda line: edited(line, note="x")), {"ledger.readable", "ledger.chained"}),
+    "empty line": (change(2, lambda _: b""), {"ledger.readable", "ledger.chained"}),
+    "empty line at the end": (lambda lines: [*lines, b""], {"ledger.readable"}),
+    "CRLF": (change(1, lambda line: line + b"\r"), {"ledger.readable", "ledger.chained"}),
+    "last line cut, with its line feed": (change(3, lambda line: line[:-9]), {"ledger.readable"}),
+    "leg not in the plan": (change(3, lambda line: edited(line, leg="3.12")), {"ledger.in-plan"}),
+    "stage not in it": (change(3, lambda line: edited(line, stage="moon")), {"ledger.in-plan"}),
+    "other commit": (change(3, lambda line: edited(line, subject={"commit": TREE})), {"ledger.same-subject"}),
+    "other wheel": (
+        change(3, lambda line: edited(line, subject={WHEEL.name: "0" * 64})),
+        {"ledger.same-subject"},
+    ),
+    "other file": (
+        change(3, lambda line: edited(line, subject={"x.whl": "0" * 64})),
+        {"ledger.same-subject"},
+    ),
+}
+"""What somebody or something may do to the file, and the rules that refuse it."""
+
+
+@pytest.mark.parametrize("hand", HANDS)
+def test_a_break_is_refused_and_named(folder: Path, hand: str) -> None:
+    """A record somebody or something changed must stop the release, not steer it."""
+    rewrite(folder, HANDS[hand][0])
+    assert set(refusal(folder)) == HANDS[hand][1]
+
+
+def test_every_break_is_listed_with_its_line(folder: Path) -> None:
+    """A person mends all of them in one go."""
+    rewrite(folder, lambda lines: [b"x", lines[1], b"y", lines[3]])
+    with pytest.raises(Refused) as caught:
+        Ledger.read(folder)
+    places = [problem.where for problem in caught.value.problems]
+    assert any("line 1 (n=0)" in place for place in places)
+    assert any("line 3 (n=2)" in place for place in places)
+
+
+def test_no_single_changed_byte_goes_unnoticed(folder: Path) -> None:
+    """Each byte of the file is covered by the chain or by the head that the job hands on."""
+    path = folder / NAME
+    good, head = path.read_bytes(), Ledger.read(folder).head
+    for at in range(0, len(good), 3):
+        changed = bytearray(good)
+        changed[at] ^= 1
+        path.write_bytes(changed)
+        try:
+            read = Ledger.read(folder)
+        except Refused:
+            continue
+        assert read.head != head, f"byte {at}"
+
+
+@pytest.fixture
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of crashes a second: what fsync adds is not what these tests look at."""
+
+    def skip(_descriptor: int) -> None:
+        return None
+
+    monkeypatch.setattr(os, "fsync", skip)
+
+
+@pytest.mark.usefixtures("no_fsync")
+def test_a_last_line_torn_at_any_byte_is_set_aside_and_redone(folder: Path) -> None:
+    """A `kill -9` while a line was written costs that line and nothing else."""
+    path = folder / NAME
+    whole = path.read_bytes()
+    lines = raw_lines(folder)
+    start = len(whole) - len(lines[-1]) - 1
+    for end in range(start, len(whole)):
+        path.write_bytes(whole[:end])
+        ledger = Ledger.read(folder)
+        assert ledger.head == sha256(lines[-2])
+        assert path.read_bytes() == whole[:start]
+        if end == start:
+            assert ledger.torn is None
+        else:
+            assert ledger.torn is not None
+            assert ledger.torn.read_bytes() == whole[start:end]
+            ledger.torn.unlink()
+        add(ledger, "coverage", figures={"basis_points": 9_950, "floor": "release/"})
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.usefixtures("no_fsync")
+def test_a_torn_line_zero_is_no_ledger_and_can_be_opened_again(tmp_path: Path) -> None:
+    """A `kill -9` in the middle of `build` must not block the next one."""
+    folder = tmp_path / "ledger"
+    create(folder)
+    whole = (folder / NAME).read_bytes()
+    for end in (*range(0, len(whole) - 1, 29), len(whole) - 1):
+        (folder / NAME).write_bytes(whole[:end])
+        with pytest.raises(Refused) as caught:
+            Ledger.read(folder)
+        assert rules_of(caught.value) == ["ledger.present"]
+        assert create(folder).genesis == sha256(whole[:-1])
+        (folder / NAME).write_bytes(whole[:end])
+        assert create(folder).genesis == sha256(whole[:-1])  # and without reading first
+        assert (folder / NAME).read_bytes() == whole
+
+
+def test_a_torn_line_behind_a_broken_one_is_left_alone(folder: Path) -> None:
+    """What is broken is evidence: nothing is cut off from it."""
+    rewrite(folder, remove(1))
+    with (folder / NAME).open("ab") as file:
+        file.write(b'{"at":')
+    assert set(refusal(folder)) == {"ledger.numbered", "ledger.chained"}
+    assert not list(folder.glob("torn-*"))
+
+
+def test_a_line_torn_after_reading_is_set_aside_by_the_next_append(folder: Path) -> None:
+    """Another writer may be killed between this stage's reading and its writing."""
+    ledger = Ledger.read(folder)
+    with (folder / NAME).open("ab") as file:
+        file.write(b'{"at":')
+    add(ledger, "mutation")
+    assert ledger.torn is not None
+    assert ledger.torn.read_bytes() == b'{"at":'
+    assert [line.stage for line in Ledger.read(folder).lines] == ["lint", "test", "coverage", "mutation"]
+
+
+def test_lines_of_another_process_stay_and_are_followed(folder: Path) -> None:
+    """Two stages on one laptop add to one ledger, in either order."""
+    one, two = Ledger.read(folder), Ledger.read(folder)
+    add(one, "mutation")
+    add(two, "lint")
+    assert [line.stage for line in two.lines[3:]] == ["mutation", "lint"]
+    assert two.head == Ledger.read(folder).head
+
+
+def test_a_file_replaced_meanwhile_is_refused(folder: Path) -> None:
+    """A line about one build must not be added to the record of another."""
+    ledger = Ledger.read(folder)
+    (folder / NAME).unlink()
+    create(folder, version="0.1.1")
+    with pytest.raises(Refused) as caught:
+        add(ledger, "mutation")
+    assert rules_of(caught.value) == ["ledger.same-file"]
+    (folder / NAME).write_bytes(b"")
+    with pytest.raises(Refused) as caught:
+        add(ledger, "mutation")
+    assert rules_of(caught.value) == ["ledger.same-file"]
+
+
+def test_a_second_ledger_is_not_opened_over_the_first(folder: Path) -> None:
+    """Line 0 is written once: everything hangs on it."""
+    before = (folder / NAME).read_bytes()
+    with pytest.raises(Refused) as caught:
+        create(folder)
+    assert rules_of(caught.value) == ["ledger.absent"]
+    assert (folder / NAME).read_bytes() == before
+
+
+def test_no_ledger_is_refused_with_the_session_that_makes_one(tmp_path: Path) -> None:
+    """The first thing a newcomer does wrong ends in a remedy."""
+    with pytest.raises(Refused) as caught:
+        Ledger.read(tmp_path)
+    assert rules_of(caught.value) == ["ledger.present"]
+    assert "nox -s build" in caught.value.problems[0].remedy
+
+
+@contextmanager
+def other_process_holding(lock: Path) -> Generator[None]:
+    """Another process that holds the lock, and says so before it is used."""
+    code = (
+        "import sys; from filelock import FileLock\n"
+        "with FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", code, str(lock)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "held\n"
+        yield
+        process.stdin.close()
+
+
+def test_a_second_writer_waits_and_is_then_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two writers at once would fork the chain."""
+    monkeypatch.setattr(module, "LOCK_WAIT_S", 0.01)
+    ledger = Ledger.read(folder)
+    before = (folder / NAME).read_bytes()
+    with other_process_holding(folder / module.LOCK_NAME):
+        with pytest.raises(Refused) as caught:
+            add(ledger, "mutation")
+        assert rules_of(caught.value) == ["ledger.one-writer"]
+        assert Ledger.read(folder).head == ledger.head  # reading needs no lock
+        with (folder / NAME).open("ab") as file:
+            file.write(b"{")
+        with pytest.raises(Refused) as caught:
+            Ledger.read(folder)  # only the holder of the lock can tell a torn line from one being written
+        assert rules_of(caught.value) == ["ledger.one-writer"]
+    assert (folder / NAME).read_bytes() == before + b"{"
+
+
+def test_two_processes_appending_at_once_make_one_chain(folder: Path) -> None:
+    """Legs of one stage may run side by side on a laptop."""
+    code = (
+        "import sys; from pathlib import Path; from tests.release.ledger_support import add; "
+        "from release.ledger import Ledger\n"
+        "ledger = Ledger.read(Path(sys.argv[1]))\n"
+        "for _ in range(10): add(ledger, 'test', sys.argv[2])"
+    )
+    words = [sys.executable, "-c", code, str(folder)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    processes = [subprocess.Popen([*words, leg], env=env, cwd=ROOT) for leg in ("3.12", "3.13")]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    lines = Ledger.read(folder).lines
+    assert len(lines) == 3 + 20
+    assert sorted(line.leg for line in lines[3:]) == ["3.12"] * 10 + ["3.13"] * 10
+
+
+def test_a_full_disk_takes_back_what_it_wrote_of_the_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command again must find the ledger as it was."""
+    before = (folder / NAME).read_bytes()
+    real = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        return real(descriptor, data[: len(data) // 2])
+
+    ledger = Ledger.read(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half)
+        with pytest.raises(Refused) as caught:
+            add(ledger, "mutation")
+    assert rules_of(caught.value) == ["ledger.written"]
+    assert (folder / NAME).read_bytes() == before
+    assert len(ledger.lines) == 3
+    add(ledger, "mutation")
+    assert Ledger.read(folder).head == ledger.head
+
+
+def test_a_line_is_one_write_and_an_fsync(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a stage relies on must be on the disk before the stage says so."""
+    writes: list[bytes] = []
+    synced: list[int] = []
+    real_write, real_sync = os.write, os.fsync
+
+    def write(descriptor: int, data: bytes) -> int:
+        writes.append(data)
+        return real_write(descriptor, data)
+
+    def sync(descriptor: int) -> None:
+        synced.append(len(writes))
+        real_sync(descriptor)
+
+    ledger = Ledger.read(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        patch.setattr(os, "fsync", sync)
+        add(ledger, "mutation")
+    lines = [data for data in writes if data.startswith(b"{")]
+    assert lines == [raw_lines(folder)[-1] + b"\n"]
+    assert synced
+    assert synced[-1] >= 1
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """A place that takes no ledger is a refusal a person can act on."""
+    (tmp_path / "ledger").write_text("a file", encoding="utf-8")
+    with pytest.raises(Refused) as caught:
+        create(tmp_path / "ledger")
+    assert rules_of(caught.value) == ["ledger.written"]
+
+
+def test_a_ledger_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    """As is one that cannot be read."""
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(Refused) as caught:
+        Ledger.read(tmp_path)
+    assert rules_of(caught.value) == ["ledger.readable"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "leg", "subject", "rules"),
+    [
+        ("moon", "all", {}, ["ledger.in-plan"]),
+        ("test", "3.11", {}, ["ledger.in-plan"]),
+        ("lint", "all", {"commit": TREE}, ["ledger.same-subject"]),
+        ("lint", "all", {WHEEL.name: COMMIT}, ["ledger.same-subject"]),
+        ("moon", "all", {"tree": COMMIT}, ["ledger.in-plan", "ledger.same-subject"]),
+    ],
+)
+def test_what_does_not_belong_is_not_appended(
+    folder: Path, stage: str, leg: str, subject: dict[str, str], rules: list[str]
+) -> None:
+    """A line about something else would vouch for bytes nobody looked at."""
+    ledger, before = Ledger.read(folder), (folder / NAME).read_bytes()
+    with pytest.raises(Refused) as caught:
+        add(ledger, stage, leg, subject=subject)
+    assert rules_of(caught.value) == rules
+    assert (folder / NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "changes", [{"figures": {"x": 1.5}}, {"at": NOW.replace(tzinfo=None)}, {"tools": {"x": "/usr/bin/x"}}]
+)
+def test_a_stages_mistake_leaves_the_file_as_it_is(folder: Path, changes: dict[str, Any]) -> None:
+    """A float or a path in a figure is the stage's mistake, not the ledger's break."""
+    ledger, before = Ledger.read(folder), (folder / NAME).read_bytes()
+    with pytest.raises(ValueError, match=r".+"):
+        add(ledger, "mutation", **changes)
+    assert (folder / NAME).read_bytes() == before
+
+
+def test_only_the_last_line_of_a_leg_counts(tmp_path: Path) -> None:
+    """A failure after a success is a failure; a success after a failure is one."""
+    ledger = create(tmp_path)
+    assert ledger.latest("lint") is None
+    assert not ledger.passed("lint")
+    add(ledger, "lint")
+    assert ledger.passed("lint")
+    add(ledger, "test", "3.12", outcome=Outcome.FAILED)
+    assert not ledger.passed("test", "3.12")
+    assert ledger.passed("lint")
+    add(ledger, "lint", outcome=Outcome.FAILED)
+    assert not ledger.passed("lint")
+    add(ledger, "lint")
+    assert ledger.passed("lint")
+    assert (ledger.latest("lint") or ledger.lines[0]).n == 4
+
+
+@pytest.mark.parametrize(("mode", "counts"), [(Mode.REHEARSAL, True), (Mode.RELEASE, False)])
+def test_a_sample_counts_in_a_rehearsal_only(tmp_path: Path, mode: Mode, counts: bool) -> None:
+    """A release rests on the whole work."""
+    ledger = create(tmp_path, mode=mode)
+    add(ledger, "mutation", outcome=Outcome.SAMPLE)
+    assert ledger.passed("mutation") is counts
+
+
+def test_a_smoke_counts_when_it_follows_its_own_upload(tmp_path: Path) -> None:
+    """A smoke of what stood on the index before the upload proves nothing about these files."""
+    ledger = create(tmp_path)
+    add(ledger, "smoke", "local")
+    add(ledger, "smoke", "testpypi")
+    assert ledger.passed("smoke", "local")
+    assert not ledger.passed("smoke", "testpypi")
+    assert not ledger.uploaded()
+    add(ledger, "testpypi")
+    assert ledger.uploaded()
+    assert not ledger.passed("smoke", "testpypi")
+    add(ledger, "smoke", "testpypi")
+    assert ledger.passed("smoke", "testpypi")
+    add(ledger, "smoke", "pypi")
+    assert not ledger.passed("smoke", "pypi")
+    add(ledger, "testpypi", outcome=Outcome.FAILED)
+    add(ledger, "smoke", "testpypi")
+    assert not ledger.passed("smoke", "testpypi")
+
+
+def test_age_matters_to_an_audit_only(tmp_path: Path) -> None:
+    """Advisories change by the day; a lint of this commit stays true."""
+    ledger = create(tmp_path)
+    add(ledger, "lint")
+    add(ledger, "audit")
+    at = NOW.replace(microsecond=0)
+    assert ledger.passed("lint", now=at + dt.timedelta(days=3650))
+    assert ledger.passed("audit", now=at)
+    assert ledger.passed("audit", now=at + dt.timedelta(hours=24, seconds=-1))
+    assert not ledger.passed("audit", now=at + dt.timedelta(hours=24))
+    assert not ledger.passed("audit", now=at - dt.timedelta(seconds=1))
+    assert not ledger.passed("audit")
+
+
+def test_the_file_is_what_another_program_would_write(folder: Path) -> None:
+    """RFC 8785 and a line feed, nothing else: any language can check the chain."""
+    data = (folder / NAME).read_bytes()
+    tables = [json.loads(line) for line in data.splitlines()]
+    assert b"".join(rfc8785.dumps(table) + b"\n" for table in tables) == data
