@@ -14,9 +14,11 @@ from release.runner import LocalRunner, Runner
 
 __all__ = ["check", "hosts", "problems"]
 
+_NOBODY = r"(?!(?:somebody|someone|you|user)\b)"
+"""Names that stand for anybody in an example."""
 _MACHINE = re.compile(
-    r"(?<![\w.}>-])(?:/home/[\w.-]+|/Users/[\w.-]+|/root)/"  # a person's own folder on Linux or macOS
-    r"|\b[A-Za-z]:\\{1,2}Users\\",  # and on Windows
+    rf"(?<![\w.}}>-])(?:/(?:home|Users)/{_NOBODY}[\w.-]+|/root)/"  # a person's folder on Linux or macOS
+    rf"|\b[A-Za-z]:\\{{1,2}}Users\\{{1,2}}{_NOBODY}\w"  # and on Windows
 )
 
 

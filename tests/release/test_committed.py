@@ -10,7 +10,7 @@ from release.rules import committed
 from tests.release.workflow_support import ROOT, rules
 
 HOSTS = committed.hosts()
-HOME = "/".join(["", "home", "someone", ""])
+HOME = "/".join(["", "home", "anna", ""])
 
 
 def judge(text: str) -> list[str]:
@@ -30,10 +30,10 @@ def test_committed_files_of_this_repository_are_clean() -> None:
         f"see {HOME}notes.txt",
         f'"{HOME}x"',
         f"PATH={HOME}bin",
-        "/".join(["", "Users", "someone", "x"]),
+        "/".join(["", "Users", "anna", "x"]),
         "/".join(["", "root", ".pyenv"]),
-        "\\".join(["C:", "Users", "someone"]),
-        "\\\\".join(["C:", "Users", "someone"]),
+        "\\".join(["C:", "Users", "anna"]),
+        "\\\\".join(["C:", "Users", "anna"]),
         "cd /data/checkout && ls",
         "/data/checkout/src",
     ],
@@ -47,6 +47,8 @@ def test_committed_refuses_a_folder_of_one_machine(text: str) -> None:
     "text",
     [
         "/homepage/x/",
+        "/home/somebody/x",
+        r"C:\Users\you\x",
         "the /root of a tree",
         "docs/home/index/",
         "/data/checkouts",
