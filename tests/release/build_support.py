@@ -1,10 +1,30 @@
 """A tiny project to build, in a real git repository, for the tests of the bytes."""
 
-from collections.abc import Mapping
+import functools
+import gzip
+import io
+import stat
+import sys
+import tarfile
+import tempfile
+import time
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from release import builder
+from release.model import Artifact, Problem
+from release.rules.archives import digest_of
+from release.rules.artefacts import Tree
+from release.rules.metadata import Declared
+from release.runner import LocalRunner
 from tests.release.repo_support import Repo, begin
+
+EPOCH = 1_700_000_001
+"""The committer time of every commit that the tests make; odd, since a zip keeps even seconds only."""
 
 PYPROJECT = """\
 [build-system]
@@ -64,3 +84,93 @@ def project(folder: Path, changes: Mapping[str, str] | None = None) -> Repo:
     repo.commit("The tiny project")
     repo.push()
     return repo
+
+
+def exported(files: Mapping[str, str], folder: Path) -> Path:
+    """The files as an export would leave them."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return folder
+
+
+def zipped(members: Sequence[tuple[str, bytes]], *, mode: int = 0o644, mtime: int = EPOCH) -> bytes:
+    """A wheel of exactly these members, all with one mode and time."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")  # a name that stands twice is what some tests are about
+        for name, data in members:
+            info = zipfile.ZipInfo(name, date_time=time.gmtime(mtime)[:6])
+            info.external_attr = (stat.S_IFREG | mode) << 16
+            archive.writestr(info, data, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def tarred(members: Sequence[tuple[str, bytes]], *, mode: int = 0o644, mtime: int = EPOCH) -> bytes:
+    """An sdist of exactly these members, all with one mode and time."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode, info.mtime = len(data), mode, mtime
+            archive.addfile(info, io.BytesIO(data))
+    return gzip.compress(buffer.getvalue(), mtime=0)
+
+
+def rules(problems: Sequence[Problem]) -> list[str]:
+    """Rule ids, each problem having all four parts."""
+    for problem in problems:
+        assert problem.where
+        assert problem.what
+        assert problem.remedy
+    return [problem.rule for problem in problems]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """The tiny project as the real backend builds it."""
+
+    tree: Tree
+    declared: Declared
+    wheel: bytes
+    sdist: bytes
+
+    @property
+    def artifacts(self) -> tuple[Artifact, Artifact]:
+        """What a ledger says of both."""
+        return self.artifact(self.declared.sdist, self.sdist), self.artifact(self.declared.wheel, self.wheel)
+
+    @staticmethod
+    def artifact(name: str, data: bytes) -> Artifact:
+        return Artifact(name=name, size=len(data), sha256=digest_of(data))
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return {self.declared.wheel: self.wheel, self.declared.sdist: self.sdist}
+
+
+@functools.cache
+def built() -> Built:
+    """Built once in a process: a build takes more than a second."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        home = folder / "home"
+        home.mkdir()
+        tree = exported(FILES, folder / "tree")
+        made = builder.make(
+            LocalRunner(),
+            tree,
+            folder / "made",
+            python=sys.executable,
+            circumstances=builder.FIRST,
+            epoch=EPOCH,
+            home=home,
+        )
+        assert made.wheel.read_bytes() == made.wheel_from_sdist.read_bytes()
+        return Built(
+            tree=builder.read_tree(tree),
+            declared=Declared.read(PYPROJECT),
+            wheel=made.wheel.read_bytes(),
+            sdist=made.sdist.read_bytes(),
+        )
