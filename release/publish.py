@@ -26,6 +26,7 @@ from release.model import Artifact, Checked, Kind, Problem, Refused, Report
 from release.plan import GATES, unproved
 from release.publisher import FILE, PublisherFacts
 from release.rules.archives import digest_of
+from release.rules.tag import not_moved
 from release.runner import Finished
 from release.simple import AGAIN, IndexClient, compare
 
@@ -148,31 +149,10 @@ def upload_problems(context: Context, ledger: Ledger, name: IndexName) -> list[P
         problems += unproved(ledger, ("build", *GATES, "testpypi"))
         problems += [problem for problem in unproved(ledger, ("smoke",)) if problem.where == "smoke testpypi"]
     if opening.tag:
-        problems += _tag_problems(context, ledger)
+        checkout = Checkout(context.root, context.runner)
+        local, remote = checkout.tag_facts(opening.tag), checkout.remote_tag(opening.tag)
+        problems += not_moved(opening, local=local, remote=remote)
     return problems
-
-
-def _tag_problems(context: Context, ledger: Ledger) -> list[Problem]:
-    """Whether origin's tag is still the one the ledger was opened for."""
-    opening = ledger.opening
-    remote = Checkout(context.root, context.runner).remote_tag(opening.tag)
-    if remote is None:
-        what = "is not at origin any more"
-    elif (remote.tag_object, remote.commit) != (opening.tag_object, opening.commit):
-        what = (
-            f"was moved: origin has tag object {remote.tag_object} of commit {remote.commit}, "
-            f"the ledger {opening.tag_object} of {opening.commit}"
-        )
-    else:
-        return []
-    return [
-        Problem(
-            rule="publish.tag-stands",
-            where=f"tag {opening.tag}",
-            what=what,
-            remedy="find out who moved it and why; release the next version from a new tag",
-        )
-    ]
 
 
 def _upload(

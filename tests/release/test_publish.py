@@ -1,0 +1,362 @@
+"""The upload stages against the embedded world: what is sent, what is refused, what a second run does."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from release import publish
+from release.context import Options
+from release.indexes import IndexName
+from release.ledger import Ledger, Outcome
+from release.model import Kind, Mode, Refused, Report
+from release.rehearsal import world
+from release.rehearsal.environment import child_environment
+from release.rehearsal.index import LoopbackIndex
+from release.rehearsal.world import World
+from release.rules.archives import measure
+from tests.release.ledger_support import add, opening, rules_of
+from tests.release.rehearsal.support import FACTS, SDIST_NAME, WHEEL, WHEEL_NAME, written
+from tests.release.repo_support import NOW, Repo, context_on
+
+PUBLISHER = """\
+owner = "Somebody"
+owner-id = "4711"
+repository = "demo-project"
+workflow = "release.yml"
+project = "demo-project"
+[environments]
+testpypi = "testpypi"
+pypi = "pypi"
+"""
+PLAN = {
+    "build": ("all",),
+    "lint": ("all",),
+    "test": ("3.12", "3.13"),
+    "coverage": ("all",),
+    "mutation": ("all",),
+    "testpypi": ("all",),
+    "smoke": ("local", "testpypi", "pypi"),
+    "pypi": ("all",),
+}
+GATES = [("build", "all"), ("lint", "all"), ("test", "3.12"), ("test", "3.13"), ("coverage", "all")]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world.start(tmp_path_factory.mktemp("world"), FACTS) as started:
+        yield started
+        assert started.failures == []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A checkout with a ledger and its files, in an environment that reaches the embedded world."""
+
+    repo: Repo
+    ledger: Ledger
+    world: World
+    patch: pytest.MonkeyPatch
+
+    @property
+    def root(self) -> Path:
+        return self.repo.root
+
+    def index(self, name: str) -> LoopbackIndex:
+        return self.world.indexes[IndexName(name)]
+
+    def job(self, environment: str) -> None:
+        """Be in a job of this environment that may ask for an ID token."""
+        job = self.world.issuer.job(environment, ref="refs/tags/v1.0", sha=self.ledger.opening.commit)
+        for name, value in job.environment.items():
+            self.patch.setenv(name, value)
+        # A workflow's run would be asked for what the job before handed on: these are tests of the upload.
+        self.patch.delenv("GITHUB_ACTIONS")
+
+    def run(self, stage: str) -> Report:
+        return publish.run(stage, context_on(self.root, options=Options(mode=Mode.REHEARSAL)))
+
+    def reread(self) -> Ledger:
+        return Ledger.read(self.root / "ledger")
+
+    def gates(self, *, but: tuple[str, str] | None = None, outcome: Outcome = Outcome.PASSED) -> None:
+        """Everything a release has before it goes to PyPI, one thing left out."""
+        legs = [(*leg, outcome) for leg in GATES]
+        legs += [
+            ("mutation", "all", Outcome.SAMPLE),
+            ("testpypi", "all", outcome),
+            ("smoke", "testpypi", outcome),
+        ]
+        for stage, leg, ended in legs:
+            if (stage, leg) != but:
+                add(self.ledger, stage, leg, ended)
+
+
+@pytest.fixture(scope="module")
+def template(repo_template: Repo, tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    """A repository with the publisher's facts and the files to upload, made once."""
+    repo = copied(repo_template, tmp_path_factory.mktemp("publish") / "repo")
+    repo.write("release/publisher.toml", PUBLISHER)
+    repo.commit()
+    repo.push()
+    written(repo.root / "dist")
+    return repo
+
+
+def copied(repo: Repo, folder: Path) -> Repo:
+    shutil.copytree(repo.root.parent, folder, symlinks=True)
+    return Repo(root=folder / repo.root.name, key=folder / repo.key.name)
+
+
+@pytest.fixture
+def release(
+    running: World, template: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Release]:
+    repo = copied(template, tmp_path / "repo")
+    before = {name: (dict(index.projects), list(index.publishers)) for name, index in running.indexes.items()}
+    opened = opening(
+        project="demo-project",
+        version="1.0",
+        commit=repo.git("rev-parse", "HEAD"),
+        plan=PLAN,
+        artifacts=tuple(measure(path) for path in sorted((repo.root / "dist").iterdir())),
+    )
+    env = child_environment(
+        os.environ, folder=tmp_path / "child", authority=running.authority, proxy=running.proxy_url
+    )
+    for name in ("HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.setenv(name, env[name])
+    ledger = Ledger.create(repo.root / "ledger", opened, at=NOW)
+    yield Release(repo=repo, ledger=ledger, world=running, patch=monkeypatch)
+    for name, (projects, publishers) in before.items():
+        index = running.indexes[name]
+        index.projects, index.publishers, index.down = projects, publishers, False
+
+
+def refused(release: Release, stage: str) -> Refused:
+    with pytest.raises(Refused) as caught:
+        release.run(stage)
+    return caught.value
+
+
+def test_upload_then_again(release: Release) -> None:
+    """The first run uploads and records it; the second finds the digests and sends nothing."""
+    release.job("testpypi")
+    report = release.run("testpypi")
+    assert report.kind is Kind.DONE
+    assert (report.figures["uploaded"], report.figures["publisher"]) == (2, "trusted")
+    files = release.index("testpypi").projects["demo-project"].files
+    artifacts = release.ledger.opening.artifacts
+    assert {file.name: file.sha256 for file in files.values()} == {
+        each.name: each.sha256 for each in artifacts
+    }
+    (line,) = release.reread().lines
+    assert (line.stage, line.leg, line.outcome) == ("testpypi", "all", "passed")
+    assert line.subject == {each.name: each.sha256 for each in artifacts}
+    assert line.figures["publisher"] == "trusted"
+    again = release.run("testpypi")
+    assert (again.kind, again.figures["uploaded"], again.figures["present"]) == (Kind.DONE, 0, 2)
+    assert len(release.reread().lines) == 1
+    assert release.index("pypi").projects == {}
+
+
+def test_upload_goes_on_where_it_was_cut_short(release: Release) -> None:
+    """One file is there, nothing is recorded: only the other one is sent, then the line is written."""
+    release.job("testpypi")
+    release.run("testpypi")
+    index = release.index("testpypi")
+    index.projects["demo-project"].files.pop(SDIST_NAME)
+    index.projects["demo-project"].used.clear()
+    (release.root / "ledger" / "ledger.jsonl").unlink()
+    Ledger.create(release.root / "ledger", release.ledger.opening, at=NOW)
+    release.job("testpypi")
+    report = release.run("testpypi")
+    assert (report.figures["uploaded"], report.figures["present"]) == (1, 1)
+    assert release.reread().passed("testpypi")
+
+
+def test_upload_refuses_other_bytes_on_the_index(release: Release) -> None:
+    """Other bytes under the name are refused before anything is sent, naming both digests."""
+    release.job("testpypi")
+    release.run("testpypi")
+    stored = release.index("testpypi").projects["demo-project"].files
+    stored[WHEEL_NAME] = replace(stored[WHEEL_NAME], sha256="0" * 64)
+    release.job("testpypi")
+    found = refused(release, "testpypi")
+    assert rules_of(found) == ["index.digest"]
+    assert "0" * 64 in found.problems[0].what
+    assert measure(release.root / "dist" / WHEEL_NAME).sha256 in found.problems[0].what
+
+
+def test_upload_needs_credentials(release: Release) -> None:
+    """Without a job's grant or a token nothing is tried and nothing recorded."""
+    assert rules_of(refused(release, "testpypi")) == ["publish.credentials"]
+    assert release.reread().lines == ()
+
+
+def test_upload_is_refused_in_another_environment(release: Release) -> None:
+    """The index's own reason reaches the person, and the attempt stands in the ledger."""
+    release.job("pypi")
+    found = refused(release, "testpypi")
+    assert (rules_of(found), found.kind) == (["publish.uploaded"], Kind.REFUSED)
+    assert "invalid-publisher" in found.problems[0].what
+    assert [line.outcome for line in release.reread().lines] == ["failed"]
+
+
+def test_index_that_is_down_is_not_yet(release: Release) -> None:
+    """A dead index asks for patience in one sentence, and the ledger is as before."""
+    release.job("testpypi")
+    release.index("testpypi").down = True
+    found = refused(release, "testpypi")
+    assert (rules_of(found), found.kind) == (["index.up"], Kind.NOT_YET)
+    assert release.reread().lines == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("ERROR HTTPError: 503 Service Unavailable from x", Kind.NOT_YET),
+        ("ERROR HTTPError: 429 Too Many Requests from x", Kind.NOT_YET),
+        ("requests.exceptions.ConnectionError: (Connection aborted)", Kind.NOT_YET),
+        ("ERROR HTTPError: 400 Bad Request from x\nFile already exists", Kind.REFUSED),
+        ("ERROR HTTPError: 403 Forbidden from x", Kind.REFUSED),
+    ],
+)
+def test_twines_failure_is_read(release: Release, said: str, kind: Kind) -> None:
+    """An index that fails during the upload asks for patience; one that refuses does not."""
+    script = release.root.parent / "twine.py"
+    script.write_text(f"print({said!r}); raise SystemExit(1)")
+    finished = context_on(release.root).runner([sys.executable, script], cwd=release.root)
+    assert publish.failure(publish.INDEXES[IndexName.PYPI], finished).kind is kind
+
+
+def test_upload_refuses_files_that_are_not_the_ledgers(release: Release) -> None:
+    """A flipped byte, an extra file and a missing one are all named before the index is asked."""
+    (release.root / "dist" / WHEEL_NAME).write_bytes(WHEEL + b"\0")
+    (release.root / "dist" / "extra.whl").touch()
+    (release.root / "dist" / SDIST_NAME).unlink()
+    found = refused(release, "testpypi")
+    assert sorted(problem.where for problem in found.problems) == [
+        f"dist/{WHEEL_NAME}",
+        f"dist/{SDIST_NAME}",
+        "dist/extra.whl",
+    ]
+    assert release.world.indexes[IndexName.TESTPYPI].projects == {}
+
+
+def test_upload_refuses_a_missing_dist(release: Release) -> None:
+    """No files at all is said as such."""
+    for path in (release.root / "dist").iterdir():
+        path.unlink()
+    (release.root / "dist").rmdir()
+    assert rules_of(refused(release, "testpypi")) == ["publish.dist"]
+
+
+def test_pypi_takes_what_every_gate_has_seen(release: Release) -> None:
+    """With all evidence in the ledger the same bytes go to PyPI; a sample counts in a rehearsal."""
+    release.gates()
+    release.job("pypi")
+    assert release.run("pypi").figures["uploaded"] == 2
+    assert release.index("pypi").content(WHEEL_NAME) == WHEEL
+    assert release.reread().passed("pypi")
+
+
+@pytest.mark.parametrize("missing", [*GATES, ("mutation", "all"), ("testpypi", "all"), ("smoke", "testpypi")])
+def test_pypi_refuses_without_any_one_gate(release: Release, missing: tuple[str, str]) -> None:
+    """Each gate alone keeps the release from PyPI when it is missing."""
+    release.gates(but=missing)
+    release.job("pypi")
+    found = refused(release, "pypi")
+    places = [problem.where for problem in found.problems]
+    assert places[0] == " ".join(missing)
+    # A smoke counts only behind an upload.
+    assert places[1:] == (["smoke testpypi"] if missing == ("testpypi", "all") else [])
+    assert release.index("pypi").projects == {}
+
+
+def test_pypi_refuses_a_smoke_that_came_before_the_upload(release: Release) -> None:
+    """What was smoked must be what was uploaded last."""
+    release.gates()
+    add(release.ledger, "testpypi")
+    release.job("pypi")
+    assert [problem.where for problem in refused(release, "pypi").problems] == ["smoke testpypi"]
+
+
+def tagged(release: Release) -> None:
+    """Open the ledger anew, for a signed tag that origin has."""
+    tag_object = release.repo.sign("v1.0")
+    release.repo.git("push", "--quiet", "origin", "v1.0")
+    (release.root / "ledger" / "ledger.jsonl").unlink()
+    opened = replace(release.ledger.opening, tag="v1.0", tag_object=tag_object)
+    Ledger.create(release.root / "ledger", opened, at=NOW)
+
+
+def test_upload_takes_a_tag_that_stands(release: Release) -> None:
+    """The tag is where it was when the ledger was opened."""
+    tagged(release)
+    release.job("testpypi")
+    assert release.run("testpypi").kind is Kind.DONE
+
+
+@pytest.mark.parametrize("moved", ["moved", "removed"])
+def test_upload_refuses_a_moved_tag(release: Release, moved: str) -> None:
+    """Somebody moved or removed the tag at origin after the build: nothing is sent."""
+    tagged(release)
+    release.repo.git("push", "--quiet", "--delete", "origin", "v1.0")
+    if moved == "moved":
+        release.repo.git("tag", "--delete", "v1.0")
+        release.repo.git("commit", "--quiet", "--allow-empty", "--message", "Other")
+        release.repo.sign("v1.0")
+        release.repo.git("push", "--quiet", "origin", "v1.0")
+        release.repo.git("reset", "--quiet", "--hard", "HEAD~1")
+    release.job("testpypi")
+    assert set(rules_of(refused(release, "testpypi"))) == {"tag.not-moved"}
+    assert release.world.indexes[IndexName.TESTPYPI].projects == {}
+
+
+def test_upload_refuses_another_projects_ledger(release: Release) -> None:
+    """The publisher is for one project; a ledger of another one is stopped here."""
+    release.repo.write(
+        "release/publisher.toml", PUBLISHER.replace('project = "demo-project"', 'project = "other"')
+    )
+    assert rules_of(refused(release, "testpypi")) == ["publish.project"]
+
+
+def test_a_persons_token_is_used_and_said(release: Release) -> None:
+    """With TWINE_PASSWORD the line says so, since PyPI then takes no attestations."""
+    release.index("testpypi").create("demo-project")
+    release.patch.setenv("TWINE_PASSWORD", release.index("testpypi").token("demo-project"))
+    release.patch.setenv("TWINE_REPOSITORY_URL", "https://elsewhere.invalid/")
+    assert release.run("testpypi").figures["publisher"] == "token"
+    assert {file.publisher for file in release.index("testpypi").projects["demo-project"].files.values()} == {
+        "token"
+    }
+    assert release.reread().lines[0].figures["publisher"] == "token"
+
+
+def test_credentials_are_taken_out_of_the_environment() -> None:
+    """No other child of the stage inherits the grant or a token."""
+    env = {
+        "PATH": "/usr/bin",
+        "ACTIONS_ID_TOKEN_REQUEST_URL": "http://127.0.0.1/x",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "secret",
+        "TWINE_CERT": "/x",
+    }
+    found = publish.take_credentials(env)
+    assert env == {"PATH": "/usr/bin"}
+    assert found.publisher == "trusted"
+    assert found.variables == {
+        "GITHUB_ACTIONS": "true",
+        "ACTIONS_ID_TOKEN_REQUEST_URL": "http://127.0.0.1/x",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "secret",
+    }
+    half = {"ACTIONS_ID_TOKEN_REQUEST_URL": "http://127.0.0.1/x"}
+    assert publish.take_credentials(half).publisher == ""
+    token = {"TWINE_PASSWORD": "pypi-x", "TWINE_USERNAME": "me", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "secret"}
+    found = publish.take_credentials(token)
+    assert (token, found.publisher) == ({}, "token")
+    assert found.variables == {"TWINE_USERNAME": "__token__", "TWINE_PASSWORD": "pypi-x"}

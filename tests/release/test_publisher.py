@@ -1,0 +1,43 @@
+"""The trusted publisher's facts: the committed file is right, a wrong one is refused field by field."""
+
+from pathlib import Path
+
+import pytest
+
+from release.indexes import IndexName
+from release.model import Refused
+from release.project import Project
+from release.publisher import FILE, PublisherFacts
+from tests.release.ledger_support import rules_of
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / FILE).read_text(encoding="utf-8")
+
+
+def test_committed_facts_are_this_projects() -> None:
+    """What the indexes are told must be what the project is called and where its workflow is."""
+    facts = PublisherFacts.read(ROOT)
+    assert facts.project == Project.read(ROOT).normalised
+    assert (ROOT / ".github" / "workflows" / facts.workflow).is_file()
+    assert facts.environments == {IndexName.TESTPYPI: "testpypi", IndexName.PYPI: "pypi"}
+    assert (facts.owner, facts.repository) == ("theinterneti", "tta-agent-coordination")
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        (None, ["publisher.readable"]),
+        ("owner = ", ["publisher.readable"]),
+        (TEXT.replace('owner-id = ""', 'owner-id = "theinterneti"'), ["publisher.fields"]),
+        (TEXT.replace('pypi = "pypi"\n', "", 1).replace('testpypi = "testpypi"', ""), ["publisher.fields"]),
+        (TEXT.replace('owner = "theinterneti"', 'proprietor = "x"'), ["publisher.fields"] * 2),
+    ],
+)
+def test_wrong_facts_are_refused(tmp_path: Path, text: str | None, rules: list[str]) -> None:
+    """Every wrong field is named at once."""
+    (tmp_path / "release").mkdir()
+    if text is not None:
+        (tmp_path / FILE).write_text(text, encoding="utf-8")
+    with pytest.raises(Refused) as caught:
+        PublisherFacts.read(tmp_path)
+    assert rules_of(caught.value) == rules
