@@ -118,6 +118,7 @@ def test_a_flipped_byte_in_an_sdist_is_found() -> None:
         (SDIST, tarred(TWO)[:60], "artefact.readable"),
         ("demo-1.0.egg", zipped(TWO), "artefact.kind"),
     ],
+    ids=["no wheel", "cut wheel", "prefixed wheel", "no sdist", "not a tar", "cut sdist", "egg"],
 )
 def test_what_is_no_archive_of_ours_is_a_problem_and_no_crash(name: str, data: bytes, rule: str) -> None:
     """Garbage ends in one clear sentence."""
