@@ -1,0 +1,210 @@
+"""Owns the name of every Redis key of the package. No other module spells one.
+
+Pure: no Redis, no asyncio. The families of `Inbox` up to `subs` are v0's and stay as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from hashlib import blake2b
+
+from tta_agent_coordination.models import AgentId
+
+__all__ = [
+    "Breaker",
+    "Inbox",
+    "breaker",
+    "breaker_channel",
+    "breaker_cleanup",
+    "breaker_registry",
+    "clean_prefix",
+    "dedup",
+    "inbox",
+    "inbox_of",
+    "inboxes_index",
+    "lane",
+    "parse_breaker_name",
+    "parse_inbox_name",
+    "scan_pattern",
+    "subscribers_index",
+]
+
+_GLOB = str.maketrans({char: f"\\{char}" for char in "*?[]\\"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """All keys of one inbox, encoded once; `name` is `type:inst`, `stem` the same as it stands in keys."""
+
+    prefix: str
+    name: str
+    stem: str
+    queue: bytes
+    high: bytes
+    normal: bytes
+    low: bytes
+    reserved: bytes
+    deadlines: bytes
+    dlq: bytes
+    subs: bytes
+    inflight: bytes
+    lapses: bytes
+    clock: bytes
+    dlq_info: bytes
+
+    @property
+    def levels(self) -> tuple[bytes, bytes, bytes]:
+        """The three schedules, HIGH first."""
+        return self.high, self.normal, self.low
+
+
+def clean_prefix(prefix: str) -> str:
+    """Return a key prefix without trailing colons.
+
+    Raises:
+        ValueError: If it is empty, or holds whitespace, control characters or braces.
+    """
+    cleaned = prefix.rstrip(":")
+    if not cleaned or not cleaned.isprintable() or set(cleaned) & set(" {}"):
+        raise ValueError(
+            f"key_prefix {prefix!r} must not be empty nor contain whitespace, control characters or braces"
+        )
+    return cleaned
+
+
+def inbox_name(agent_id: AgentId) -> str:
+    """Return `type:inst`, with `default` for a missing instance, and an enum's value whatever its flavour."""
+    kind: object = agent_id.type
+    return f"{kind.value if isinstance(kind, Enum) else kind}:{agent_id.instance or 'default'}"
+
+
+def inbox(prefix: str, agent_id: AgentId, *, hash_tags: bool) -> Inbox:
+    """Return the keys of an agent's inbox."""
+    return inbox_of(prefix, inbox_name(agent_id), hash_tags)
+
+
+@lru_cache(maxsize=4096)
+def inbox_of(prefix: str, name: str, hash_tags: bool) -> Inbox:  # noqa: FBT001 - lru_cache keys on positions
+    """Return the keys of the inbox called `type:inst`."""
+    stem = f"{{{name}}}" if hash_tags else name
+
+    def key(family: str, end: str = "") -> bytes:
+        return f"{prefix}:{family}:{stem}{end}".encode()
+
+    return Inbox(
+        prefix=prefix,
+        name=name,
+        stem=stem,
+        queue=key("queue"),
+        high=key("sched", ":prio:9"),
+        normal=key("sched", ":prio:5"),
+        low=key("sched", ":prio:1"),
+        reserved=key("reserved"),
+        deadlines=key("reserved_deadlines"),
+        dlq=key("dlq"),
+        subs=key("subs"),
+        inflight=key("inflight"),
+        lapses=key("lapses"),
+        clock=key("clock"),
+        dlq_info=key("dlq_info"),
+    )
+
+
+def lane(box: Inbox, owner: str, index: int) -> bytes:
+    """Return the memory of one lane: one coordinator (`owner`), one inbox, one call in flight (`index`)."""
+    return f"{box.prefix}:op:{box.stem}:{owner}:{index}".encode()
+
+
+def dedup(box: Inbox, dedup_id: str) -> bytes:
+    """Return the key of an idempotency key; any text is allowed, so it is hashed."""
+    digest = blake2b(dedup_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"{box.prefix}:dedup:{box.stem}:{digest}".encode()
+
+
+def inboxes_index(prefix: str) -> bytes:
+    """Return the set of all inbox names."""
+    return f"{prefix}:inboxes".encode()
+
+
+def subscribers_index(prefix: str, message_type: str) -> bytes:
+    """Return the set of inbox names that ever subscribed to a type; the `subs` sets decide."""
+    return f"{prefix}:subscribers:{message_type}".encode()
+
+
+def scan_pattern(prefix: str, family: str) -> str:
+    """Return a SCAN pattern for one family of inbox keys; glob characters of the prefix are taken literally."""
+    return f"{prefix.translate(_GLOB)}:{family}:*"
+
+
+def parse_inbox_name(prefix: str, family: str, key: bytes) -> str | None:
+    """Return the inbox name in a scanned key, None where it is not one of ours."""
+    start = f"{prefix}:{family}:".encode()
+    name = key[len(start) :]
+    if not key.startswith(start) or name.count(b":") != 1 or b"{" in name:
+        return None
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """All keys of one circuit breaker; `mirror` and `metrics` are v0's JSON, `channel` is where changes are told."""
+
+    name: str
+    shared: bytes
+    probes: bytes
+    mirror: bytes
+    metrics: bytes
+    channel: bytes
+
+
+def breaker(prefix: str, name: str, *, hash_tags: bool) -> Breaker:
+    """Return the keys of a circuit breaker; its name may contain colons.
+
+    Raises:
+        ValueError: If the name is empty, or holds braces where `hash_tags` puts it into some.
+    """
+    if not name or (hash_tags and set(name) & set("{}")):
+        raise ValueError(
+            f"a circuit breaker's name must not be empty nor, with hash_tags, hold braces: {name!r}"
+        )
+    stem = f"{{{name}}}" if hash_tags else name
+    return Breaker(
+        name=name,
+        shared=f"{prefix}:cb:shared:{stem}".encode(),
+        probes=f"{prefix}:cb:probes:{stem}".encode(),
+        mirror=f"{prefix}:cb:state:{stem}".encode(),
+        metrics=f"{prefix}:cb:metrics:{stem}".encode(),
+        channel=breaker_channel(prefix),
+    )
+
+
+def breaker_channel(prefix: str) -> bytes:
+    """Return the channel on which all breakers of a prefix tell their changes."""
+    return f"{prefix}:cb:changes".encode()
+
+
+def breaker_registry(prefix: str) -> bytes:
+    """Return the set of all breaker names."""
+    return f"{prefix}:cb:registry".encode()
+
+
+def breaker_cleanup(prefix: str) -> bytes:
+    """Return where the time of the last clean-up is kept, whole seconds since the epoch."""
+    return f"{prefix}:cb:cleanup:last".encode()
+
+
+def parse_breaker_name(prefix: str, key: bytes, *, hash_tags: bool) -> str | None:
+    """Return the whole breaker name, colons included, in a scanned `cb:state` key, None where it is not one."""
+    start = f"{prefix}:cb:state:".encode()
+    stem = key[len(start) :]
+    if hash_tags and not (stem.startswith(b"{") and stem.endswith(b"}")):
+        return None
+    try:
+        return (stem[1:-1] if hash_tags else stem).decode() if key.startswith(start) else None
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,57 @@
+-- Purpose: put one message into an inbox, unless it is full or known already.
+-- KEYS:
+--   1 op        string  the caller's lane
+--   2 reserved  hash    token -> entry, counted
+--   3 clock     string  last score of the inbox
+--   4 high      zset    entry -> available at, microseconds
+--   5 normal    zset    entry -> available at, microseconds
+--   6 low       zset    entry -> available at, microseconds
+--   7 queue     list    audit copies
+--   8 dedup     string  end|message id of the first send, only when the sender gave a dedup_id
+-- ARGV:
+--   1 seq         integer  the lane's sequence
+--   2 now_us      integer  manual clock in microseconds, or empty for TIME
+--   3 audit       flag     1 keeps the audit list
+--   4 level       integer  9, 5 or 1
+--   5 limit       integer  most messages the inbox may hold
+--   6 delay_us    integer  microseconds until it may be received, 0 for now
+--   7 expires_us  integer  microseconds until it is dead, 0 for never
+--   8 entry       text     the stored form
+--   9 message_id  text     remembered under dedup
+--  10 dedup_ms    integer  how long dedup is kept, milliseconds
+-- RETURNS:
+--   ok depth | full depth | duplicate message_id | stale
+-- INVARIANT: the first write is the ZADD, which OOM may refuse; what follows cannot fail.
+-- COST: O(log n) in the level's length.
+local RESERVED, CLOCK, HIGH, NORMAL, LOW, QUEUE, DEDUP = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local AUDIT, level, limit, delay, expires_in = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local entry = ARGV[8]
+-- @include lane
+if lane_answer then return recall() end
+-- @include time
+-- @include score
+
+local depth = redis.call('ZCARD', HIGH) + redis.call('ZCARD', NORMAL) + redis.call('ZCARD', LOW)
+  + redis.call('HLEN', RESERVED)
+if AUDIT == '1' then redis.call('LLEN', QUEUE) end
+if DEDUP then
+  local till, first = string.match(redis.call('GET', DEDUP) or '', '^(%d+)|(.*)$')
+  if first and tonumber(till) > now then return remember('duplicate', first) end
+end
+if depth >= limit then return remember('full', text(depth)) end
+
+local sched = level == '9' and HIGH or level == '1' and LOW or NORMAL
+if expires_in > 0 then
+  entry = string.sub(entry, 1, -2) .. ',"expires_at":' .. text(now + expires_in) .. '}'
+end
+if delay > 0 then
+  redis.call('ZADD', sched, text(due_score(sched, now + delay)), entry)
+else
+  redis.call('ZADD', sched, text(next_score()), entry)
+  redis.call('SET', CLOCK, text(last_score))
+end
+if AUDIT == '1' then redis.call('RPUSH', QUEUE, entry) end
+if DEDUP then
+  redis.call('SET', DEDUP, text(now + tonumber(ARGV[10]) * 1000) .. '|' .. ARGV[9], 'PX', ARGV[10])
+end
+return remember('ok', text(depth + 1))

@@ -1,0 +1,14 @@
+-- Include: dead. Needs time, inbox, AUDIT, DLQ, DLQ_INFO. The cause stands beside the list, which stays v0's.
+local function check_dead_letter_keys()
+  redis.call('LLEN', DLQ)
+  redis.call('HLEN', DLQ_INFO)
+  redis.call('HLEN', LAPSES)
+  if AUDIT == '1' then redis.call('LLEN', QUEUE) end
+end
+
+local function bury(entry, id, cause)
+  redis.call('RPUSH', DLQ, entry)
+  redis.call('HSET', DLQ_INFO, id, cause .. '|' .. text(now))
+  redis.call('HDEL', LAPSES, id)
+  if AUDIT == '1' then drop_audit(entry) end
+end

@@ -1,0 +1,27 @@
+-- Include: lane. Needs KEYS[1] = the lane, ARGV[1] = its sequence number.
+-- A lane is one coordinator, one inbox, one call in flight. Its key remembers the last sequence and answer, so
+-- a command that is sent again answers what it answered, and one that arrives after its successor does nothing.
+local lane_answer
+do
+  local memory = redis.call('GET', KEYS[1])
+  if memory then
+    local last, answer = string.match(memory, '^(%d+)|(.*)$')
+    if last then
+      if tonumber(last) > tonumber(ARGV[1]) then return {'stale', ''} end
+      if last == ARGV[1] then lane_answer = answer end
+    end
+  end
+end
+
+-- Comes last: an answer remembered before the work would turn a crash into a lost operation. OOM may refuse it
+-- only where nothing was written, and then there is nothing to remember.
+local function remember(status, text)
+  local saved = redis.pcall('SET', KEYS[1], ARGV[1] .. '|' .. status .. '|' .. text, 'PX', 86400000)
+  if saved.err and not string.find(tostring(saved.err), 'OOM', 1, true) then return saved end
+  return {status, text}
+end
+
+local function recall()
+  local status, text = string.match(lane_answer, '^([^|]*)|(.*)$')
+  return {status, text}
+end

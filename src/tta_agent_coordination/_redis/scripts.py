@@ -1,0 +1,426 @@
+"""Owns one typed function for each Lua script: keys and arguments in, a status word and its facts out.
+
+A function returns a `Call`; `script.run` sends it. The contract of each script stands in its file's header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tta_agent_coordination._keys import Inbox
+from tta_agent_coordination._redis.script import Call, load
+
+__all__ = [
+    "LEASES_A_SCRIPT",
+    "DeadPage",
+    "FindPage",
+    "Found",
+    "Lane",
+    "Nacked",
+    "Reclaimed",
+    "Reply",
+    "Reserved",
+    "Retry",
+    "StatsReply",
+    "Status",
+    "ack",
+    "ack_send",
+    "dead_letters",
+    "enqueue",
+    "extend",
+    "find",
+    "nack",
+    "purge",
+    "reclaim",
+    "release",
+    "requeue",
+    "reserve",
+    "stats",
+    "subscribe",
+    "unsubscribe",
+]
+
+
+LEASES_A_SCRIPT = 100
+"""Expired leases one script ends at most."""
+
+
+class Status(StrEnum):
+    """The first element of every answer."""
+
+    OK = "ok"
+    FULL = "full"
+    DUPLICATE = "duplicate"
+    EMPTY = "empty"
+    AGAIN = "again"
+    LOST = "lost"
+    RETRIED = "retried"
+    DEAD = "dead"
+    UNKNOWN_TAIL = "unknown_tail"
+    CHANGED = "changed"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The lane a call runs on, and its place in the lane's sequence."""
+
+    key: bytes
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A status word and one text."""
+
+    status: Status
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """The answer of `reserve`; token to deliveries are meant only where the status is OK."""
+
+    status: Status
+    token: str = ""
+    entry: bytes = b""
+    deadline_us: int = 0
+    deliveries: int = 0
+    requeued: int = 0
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nacked:
+    """The answer of `nack`; the entry comes with DEAD (unless repeated) and UNKNOWN_TAIL."""
+
+    status: Status
+    attempts: int = 0
+    delay_us: int = 0
+    cause: str = ""
+    entry: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """The answer of `reclaim`: what went back, what died, how many leases were looked at."""
+
+    status: Status
+    requeued: int = 0
+    dead: int = 0
+    seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadPage:
+    """One page of dead letters: entry and `cause|time`."""
+
+    letters: tuple[tuple[bytes, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry that contains what was looked for."""
+
+    entry: bytes
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindPage:
+    """One page of a search; a `cursor` of "0" ends it."""
+
+    cursor: str
+    found: tuple[Found, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatsReply:
+    """Counts of one inbox; levels are (total, ready), HIGH first."""
+
+    levels: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    reserved: int
+    overdue: int
+    audit: int
+    dead: int
+    oldest_us: int
+    ready_until_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How failures are retried; times in seconds."""
+
+    attempts: int
+    base_s: float
+    factor: float
+    max_s: float
+    jitter: float
+
+
+_ENQUEUE, _RESERVE, _ACK, _ACK_SEND = load("enqueue"), load("reserve"), load("ack"), load("ack_send")
+_NACK, _RELEASE, _EXTEND, _RECLAIM = load("nack"), load("release"), load("extend"), load("reclaim")
+_REQUEUE, _PURGE, _DEAD_LETTERS = load("requeue"), load("purge"), load("dead_letters")
+_FIND, _STATS = load("find"), load("stats")
+_SUBSCRIBE, _UNSUBSCRIBE = load("subscribe"), load("unsubscribe")
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _reply(answer: list[Any]) -> Reply:
+    return Reply(Status(_text(answer[0])), _text(answer[1]))
+
+
+def _held(lane: Lane, box: Inbox) -> tuple[bytes, ...]:
+    return (
+        lane.key,
+        box.reserved,
+        box.deadlines,
+        box.inflight,
+        box.lapses,
+        box.clock,
+        *box.levels,
+        box.queue,
+    )
+
+
+def enqueue(
+    lane: Lane,
+    box: Inbox,
+    *,
+    now_us: str,
+    audit: bool,
+    level: int,
+    limit: int,
+    delay_us: int,
+    expires_us: int,
+    entry: bytes,
+    message_id: str,
+    dedup: bytes | None,
+    dedup_ms: int,
+) -> Call[Reply]:
+    """Put one message into an inbox: OK and FULL with the depth, DUPLICATE with the first message's id."""
+    keys = (lane.key, box.reserved, box.clock, *box.levels, box.queue)
+    args = (lane.seq, now_us, int(audit), level, limit, delay_us, expires_us, entry)
+    if dedup is None:
+        return Call(script=_ENQUEUE, keys=keys, args=args, read=_reply)
+    return Call(script=_ENQUEUE, keys=(*keys, dedup), args=(*args, message_id, dedup_ms), read=_reply)
+
+
+def reserve(
+    lane: Lane, box: Inbox, *, now_us: str, audit: bool, max_deliveries: int, token: str, lease_us: int
+) -> Call[Reserved]:
+    """Hand out the first ready message: OK with it, EMPTY, or AGAIN where the call's share of work was used up."""
+
+    def read(answer: list[Any]) -> Reserved:
+        status = Status(_text(answer[0]))
+        if status is Status.OK:
+            return Reserved(
+                status=status,
+                token=_text(answer[1]),
+                entry=answer[2],
+                deadline_us=int(answer[3]),
+                deliveries=int(answer[4]),
+                requeued=int(answer[5]),
+                dead=int(answer[6]),
+            )
+        if status is Status.STALE:
+            return Reserved(status=status)
+        return Reserved(status=status, requeued=int(answer[2]), dead=int(answer[3]))
+
+    return Call(
+        script=_RESERVE,
+        keys=(*_held(lane, box), box.dlq, box.dlq_info),
+        args=(lane.seq, now_us, int(audit), max_deliveries, token, lease_us),
+        read=read,
+    )
+
+
+def ack(lane: Lane, box: Inbox, *, now_us: str, audit: bool, token: str) -> Call[Reply]:
+    """End a reservation for good: OK or LOST."""
+    return Call(script=_ACK, keys=_held(lane, box), args=(lane.seq, now_us, int(audit), token), read=_reply)
+
+
+def ack_send(
+    lane: Lane,
+    box: Inbox,
+    *,
+    now_us: str,
+    audit: bool,
+    token: str,
+    limit: int,
+    targets: Sequence[Inbox],
+    sends: Sequence[tuple[int, int, bytes]],
+) -> Call[Reply]:
+    """End a reservation and send (target number from 1, level, entry): OK, LOST, or FULL with the target's number."""
+    keys = _held(lane, box)
+    for target in targets:
+        keys += (target.reserved, target.clock, *target.levels, target.queue)
+    flat = [part for send in sends for part in send]
+    return Call(
+        script=_ACK_SEND, keys=keys, args=(lane.seq, now_us, int(audit), token, limit, *flat), read=_reply
+    )
+
+
+def nack(
+    lane: Lane,
+    box: Inbox,
+    *,
+    now_us: str,
+    audit: bool,
+    token: str,
+    error: str,
+    dead_cause: str,
+    retry: Retry,
+    expected: bytes = b"",
+    replacement: bytes = b"",
+    attempts: int = 0,
+) -> Call[Nacked]:
+    """End a reservation that failed: RETRIED, DEAD, LOST, UNKNOWN_TAIL with the entry, or CHANGED."""
+
+    def read(answer: list[Any]) -> Nacked:
+        status, text = Status(_text(answer[0])), _text(answer[1])
+        entry: bytes = answer[2] if len(answer) > 2 else b""
+        first, _, second = text.partition("|")
+        if status is Status.RETRIED:
+            return Nacked(status=status, attempts=int(first), delay_us=int(second))
+        if status is Status.DEAD:
+            return Nacked(status=status, attempts=int(first), cause=second, entry=entry)
+        return Nacked(status=status, entry=entry)
+
+    return Call(
+        script=_NACK,
+        keys=(*_held(lane, box), box.dlq, box.dlq_info),
+        args=(
+            lane.seq,
+            now_us,
+            int(audit),
+            token,
+            error,
+            dead_cause,
+            retry.attempts,
+            repr(retry.base_s),
+            repr(retry.factor),
+            repr(retry.max_s),
+            repr(retry.jitter),
+            expected,
+            replacement,
+            attempts,
+        ),
+        read=read,
+    )
+
+
+def release(lane: Lane, box: Inbox, *, now_us: str, audit: bool, token: str) -> Call[Reply]:
+    """Give a reservation back uncounted: OK or LOST."""
+    return Call(
+        script=_RELEASE, keys=_held(lane, box), args=(lane.seq, now_us, int(audit), token), read=_reply
+    )
+
+
+def extend(lane: Lane, box: Inbox, *, now_us: str, token: str, lease_us: int) -> Call[Reply]:
+    """Move the end of a lease: OK with the deadline, or LOST."""
+    return Call(
+        script=_EXTEND,
+        keys=(lane.key, box.reserved, box.deadlines),
+        args=(lane.seq, now_us, token, lease_us),
+        read=_reply,
+    )
+
+
+def reclaim(lane: Lane, box: Inbox, *, now_us: str, audit: bool, max_deliveries: int) -> Call[Reclaimed]:
+    """End at most 100 expired leases."""
+
+    def read(answer: list[Any]) -> Reclaimed:
+        reply = _reply(answer)
+        numbers = [int(number) for number in reply.text.split("|")] if reply.text else []
+        return Reclaimed(reply.status, *numbers)
+
+    return Call(
+        script=_RECLAIM,
+        keys=(*_held(lane, box), box.dlq, box.dlq_info),
+        args=(lane.seq, now_us, int(audit), max_deliveries),
+        read=read,
+    )
+
+
+def requeue(
+    lane: Lane,
+    box: Inbox,
+    *,
+    now_us: str,
+    audit: bool,
+    limit: int,
+    letters: Sequence[tuple[bytes, int, bytes]],
+) -> Call[Reply]:
+    """Send dead letters (dead entry, level, new entry) again: OK or FULL, with how many went."""
+    flat = [part for letter in letters for part in letter]
+    return Call(
+        script=_REQUEUE,
+        keys=(lane.key, box.reserved, box.clock, *box.levels, box.queue, box.dlq, box.dlq_info),
+        args=(lane.seq, now_us, int(audit), limit, *flat),
+        read=_reply,
+    )
+
+
+def purge(lane: Lane, box: Inbox, *, letters: Sequence[bytes]) -> Call[Reply]:
+    """Delete dead letters, or all of them where none is named: OK with how many."""
+    return Call(script=_PURGE, keys=(lane.key, box.dlq, box.dlq_info), args=(lane.seq, *letters), read=_reply)
+
+
+def dead_letters(box: Inbox, *, start: int, count: int) -> Call[DeadPage]:
+    """Read one page of dead letters; it may be shorter than `count`, and is empty only at the end."""
+
+    def read(answer: list[Any]) -> DeadPage:
+        return DeadPage(
+            tuple((entry, _text(info)) for entry, info in zip(answer[1::2], answer[2::2], strict=True))
+        )
+
+    return Call(script=_DEAD_LETTERS, keys=(box.dlq, box.dlq_info), args=(start, count), read=read)
+
+
+def find(place: bytes, companion: bytes, *, kind: str, cursor: str, needle: bytes) -> Call[FindPage]:
+    """Look through one page of a level, the reservations or the dead letters for a text."""
+
+    def read(answer: list[Any]) -> FindPage:
+        parts = answer[2:]
+        return FindPage(
+            _text(answer[1]),
+            tuple(
+                Found(entry, _text(name), _text(detail))
+                for entry, name, detail in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+            ),
+        )
+
+    return Call(script=_FIND, keys=(place, companion), args=(kind, cursor, needle), read=read)
+
+
+def stats(box: Inbox, *, now_us: str) -> Call[StatsReply]:
+    """Count what an inbox holds."""
+
+    def read(answer: list[Any]) -> StatsReply:
+        n = [int(number) for number in answer[1:]]
+        return StatsReply(((n[0], n[1]), (n[2], n[3]), (n[4], n[5])), *n[6:])
+
+    return Call(
+        script=_STATS,
+        keys=(box.reserved, box.deadlines, box.clock, *box.levels, box.queue, box.dlq),
+        args=("", now_us),
+        read=read,
+    )
+
+
+def subscribe(lane: Lane, box: Inbox, *, types: Sequence[str]) -> Call[Reply]:
+    """Add message types to an agent's subscriptions: OK with how many were new."""
+    return Call(script=_SUBSCRIBE, keys=(lane.key, box.subs), args=(lane.seq, *types), read=_reply)
+
+
+def unsubscribe(lane: Lane, box: Inbox, *, types: Sequence[str]) -> Call[Reply]:
+    """Take message types from an agent's subscriptions, all where none is named: OK with how many."""
+    return Call(script=_UNSUBSCRIBE, keys=(lane.key, box.subs), args=(lane.seq, *types), read=_reply)

@@ -1,0 +1,212 @@
+"""Owns how a coordinator calls scripts: lanes, the bound on calls in flight, and the mapping of errors.
+
+A lane is one coordinator, one inbox, one call in flight. Its sequence numbers come from one counter that only
+grows, so a lane that is taken again is always ahead of whatever an earlier, cancelled call may still have on the
+wire: such a command does its work if it comes first, and is refused as stale if it comes after its successor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tta_agent_coordination import _keys
+from tta_agent_coordination._redis import script
+from tta_agent_coordination._redis.client import STORE_ERRORS, Client, Raw, was_not_done
+from tta_agent_coordination._redis.scripts import Lane, Status
+from tta_agent_coordination.exceptions import (
+    MessageCoordinatorError,
+    OutcomeUnknownError,
+    StoreUnavailableError,
+)
+
+__all__ = ["Calls"]
+
+MAX_IN_FLIGHT = 32
+"""Calls one coordinator has under way; the default pool of a client gives out 100 connections, then raises."""
+
+PIPELINE_CALLS = 256
+"""Scripts one pipeline carries at most."""
+
+type Build[T] = Callable[[Lane], script.Call[T]]
+
+
+class _Gate:
+    """Lets a bounded number in, the others in order of arrival. Binds to no loop until somebody waits."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
+class Calls:
+    """Sends scripts for one coordinator and raises only `MessageCoordinatorError`."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._gate = _Gate(MAX_IN_FLIGHT)
+        self._begin_lanes()
+
+    def _begin_lanes(self) -> None:
+        self._pid = os.getpid()
+        self._owner = secrets.token_hex(8)
+        self._sequence = itertools.count(1)
+        self._busy: dict[_keys.Inbox, int] = {}
+
+    def _take(self, box: _keys.Inbox) -> tuple[Lane, int]:
+        """Take the lowest free lane of an inbox; a bit a lane, an entry only while calls are under way."""
+        if self._pid != os.getpid():
+            self._begin_lanes()  # after a fork the parent's lanes are the parent's
+        busy = self._busy.get(box, 0)
+        bit = ~busy & (busy + 1)
+        self._busy[box] = busy | bit
+        return Lane(_keys.lane(box, self._owner, bit.bit_length() - 1), next(self._sequence)), bit
+
+    def _give_back(self, box: _keys.Inbox, bit: int) -> None:
+        left = self._busy.get(box, 0) & ~bit
+        if left:
+            self._busy[box] = left
+        else:
+            self._busy.pop(box, None)
+
+    async def run[T](self, box: _keys.Inbox, build: Build[T]) -> T:
+        """Run one script on a lane of its inbox.
+
+        Raises:
+            StoreUnavailableError: If it was not carried out.
+            OutcomeUnknownError: If it may have been.
+        """
+        await self._gate.enter()
+        try:
+            lane, bit = self._take(box)
+            try:
+                answer = await script.run(self.client, build(lane))
+            except STORE_ERRORS as error:
+                raise mapped(error) from error
+            finally:
+                self._give_back(box, bit)
+        finally:
+            self._gate.leave()
+        return _checked(answer)
+
+    async def run_many[T](
+        self, work: Sequence[tuple[_keys.Inbox, Build[T]]]
+    ) -> list[T | MessageCoordinatorError]:
+        """Run scripts in pipelines, each on a lane of its own; each answers for itself."""
+        answers: list[T | MessageCoordinatorError] = []
+        for start in range(0, len(work), PIPELINE_CALLS):
+            answers += await self._run_page(work[start : start + PIPELINE_CALLS])
+        return answers
+
+    async def _run_page[T](
+        self, work: Sequence[tuple[_keys.Inbox, Build[T]]]
+    ) -> list[T | MessageCoordinatorError]:
+        await self._gate.enter()
+        taken: list[tuple[_keys.Inbox, int]] = []
+        try:
+            calls: list[script.Call[T]] = []
+            for box, build in work:
+                lane, bit = self._take(box)
+                taken.append((box, bit))
+                calls.append(build(lane))
+            try:
+                answers = await script.run_many(self.client, calls)
+            except STORE_ERRORS as error:
+                return [_chained(error) for _ in work]
+            return [_settled(answer) for answer in answers]
+        finally:
+            for box, bit in taken:
+                self._give_back(box, bit)
+            self._gate.leave()
+
+    async def read[T](self, call: script.Call[T]) -> T:
+        """Run a script that writes nothing, and so needs no lane."""
+        await self._gate.enter()
+        try:
+            return await script.run(self.client, call)
+        except STORE_ERRORS as error:
+            raise mapped(error) from error
+        finally:
+            self._gate.leave()
+
+    async def command(self, *parts: Any) -> Any:
+        """Run a plain command whose repetition does no harm; answers are bytes."""
+        await self._gate.enter()
+        try:
+            return await self.client.execute_command(*parts, **Raw)
+        except STORE_ERRORS as error:
+            raise mapped(error) from error
+        finally:
+            self._gate.leave()
+
+    async def commands(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run plain commands in pipelines; the first error ends it."""
+        answers: list[Any] = []
+        for start in range(0, len(commands), PIPELINE_CALLS):
+            pipeline = self.client.pipeline(transaction=False)
+            for parts in commands[start : start + PIPELINE_CALLS]:
+                pipeline.execute_command(*parts, **Raw)
+            await self._gate.enter()
+            try:
+                answers += await pipeline.execute()
+            except STORE_ERRORS as error:
+                raise mapped(error) from error
+            finally:
+                self._gate.leave()
+        return answers
+
+
+def mapped(error: BaseException) -> MessageCoordinatorError:
+    """Return the error of ours that stands for one of the client."""
+    return (StoreUnavailableError if was_not_done(error) else OutcomeUnknownError)(str(error))
+
+
+def _chained(error: BaseException) -> MessageCoordinatorError:
+    ours = mapped(error)
+    ours.__cause__ = error
+    return ours
+
+
+def _settled[T](answer: T | Exception) -> T | MessageCoordinatorError:
+    if isinstance(answer, STORE_ERRORS):
+        return _chained(answer)
+    if isinstance(answer, Exception):
+        raise answer
+    try:
+        return _checked(answer)
+    except MessageCoordinatorError as error:
+        return error
+
+
+def _checked[T](answer: T) -> T:
+    if getattr(answer, "status", None) is Status.STALE:
+        raise OutcomeUnknownError(
+            "a later call on the same lane overtook this one; it may or may not have been done"
+        )
+    return answer
