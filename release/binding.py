@@ -27,20 +27,20 @@ def index_mode(context: Context, environ: Mapping[str, str] | None = None) -> Mo
     """The mode of a stage that reaches an index: release, unless `--mode rehearsal` was given.
 
     Raises:
-        Refused: when a rehearsal was asked for and `HTTPS_PROXY` does not point at this machine: it could
-            reach the real index.
+        Refused: when a rehearsal was asked for and `HTTPS_PROXY` does not point at this machine, or
+            `NO_PROXY` leads around it: it could reach the real index.
     """
     env = os.environ if environ is None else environ
     mode = context.options.mode or Mode.RELEASE
-    proxies = [env.get(name, "") for name in ("HTTPS_PROXY", "https_proxy") if env.get(name)]
-    if mode is Mode.REHEARSAL and not (
-        proxies and all(urlsplit(each).hostname in _LOOPBACK for each in proxies)
-    ):
+    proxies = [env[name] for name in ("HTTPS_PROXY", "https_proxy") if env.get(name)]
+    around = ",".join(env.get(name, "") for name in ("NO_PROXY", "no_proxy")).replace(" ", "").split(",")
+    here = proxies and all(urlsplit(proxy).hostname in _LOOPBACK for proxy in proxies)
+    if mode is Mode.REHEARSAL and not (here and all(not host or host in _LOOPBACK for host in around)):
         raise Refused(
             Problem(
                 rule="binding.rehearsal-stays-here",
-                where="HTTPS_PROXY",
-                what="does not point at this machine, so a rehearsal could reach a real index",
+                where="HTTPS_PROXY, NO_PROXY",
+                what="do not lead every request to this machine, so a rehearsal could reach a real index",
                 remedy="run `nox -s rehearse`, which starts the proxy; or leave --mode rehearsal out",
             )
         )

@@ -8,7 +8,7 @@ import pytest
 
 from tests.release.repo_support import Repo, begin
 
-_FOREIGN = ("ACTIONS_", "GITHUB_", "GIT_", "HTTPS_PROXY", "https_proxy")
+_FOREIGN = ("ACTIONS_", "GITHUB_", "GIT_", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 """What a workflow, a git hook or a rehearsal puts into the environment, and tests must not depend on."""
 
 

@@ -81,7 +81,9 @@ def rewrite(folder: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
 
 def edited(line: bytes, **changes: object) -> bytes:
     """A canonical line with other field values."""
-    return rfc8785.dumps({**json.loads(line), **changes})
+    table: dict[str, Any] = json.loads(line)
+    table.update(changes)
+    return rfc8785.dumps(table)
 
 
 def rules_of(refused: Refused) -> list[str]:
