@@ -1,0 +1,277 @@
+"""Owns retrying: v0's function form, a decorator, and the configuration of both.
+
+The loop between attempts is tenacity's. The first attempt is made before tenacity is asked for anything, so a
+call that does not fail costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import KW_ONLY, dataclass
+from inspect import isawaitable, iscoroutinefunction
+from typing import Any, Protocol, overload
+
+from tenacity import AsyncRetrying, AttemptManager, RetryCallState, Retrying, retry_if_exception
+
+from tta_agent_coordination.exceptions import RetryExhaustedError
+from tta_agent_coordination.resilience._backoff import delay_before_retry
+
+__all__ = ["PROGRAMMING_ERRORS", "RetryConfig", "retry_with_backoff", "retry_without_sleeping"]
+
+PROGRAMMING_ERRORS = (TypeError, NameError, AttributeError, AssertionError, NotImplementedError)
+"""What no repetition mends; raised at once, as it is."""
+
+_log = logging.getLogger(__name__)
+
+
+def is_worth_retrying(error: Exception) -> bool:
+    """Return whether an error may go away by itself: everything but programming errors."""
+    return not isinstance(error, PROGRAMMING_ERRORS)
+
+
+@dataclass
+class RetryConfig:
+    """How often and how soon to try again. Read at every attempt, so it can be changed while in use.
+
+    Attributes:
+        max_retries: Attempts after the first one.
+        base_delay: Seconds before the first retry.
+        max_delay: Longest wait before a retry, seconds.
+        exponential_base: Growth of the wait from one retry to the next.
+        jitter: Multiply each wait with a random 0.5 to 1.0, so that many callers do not return at once.
+        retry_if: Tells whether an error is worth another attempt; by default all but programming errors are.
+            Any other error is raised as it is.
+        deadline: Seconds from the first attempt after which none is started; None for no limit. An attempt
+            that is running is not cut off.
+
+    Raises:
+        ValueError: A number is negative, not finite, or a base below 1.
+    """
+
+    max_retries: int = 3
+    base_delay: float = 1.0
+    max_delay: float = 60.0
+    exponential_base: float = 2.0
+    jitter: bool = True
+    _: KW_ONLY
+    retry_if: Callable[[Exception], bool] = is_worth_retrying
+    deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        least = {"max_retries": 0.0, "base_delay": 0.0, "max_delay": 0.0, "exponential_base": 1.0}
+        for name, minimum in least.items():
+            value: float = getattr(self, name)
+            if not minimum <= value < math.inf:
+                raise ValueError(f"{name} must be finite and at least {minimum:g}, not {value!r}")
+        if self.deadline is not None and not 0 < self.deadline < math.inf:
+            raise ValueError(
+                f"deadline must be a finite, positive number of seconds or None, not {self.deadline!r}"
+            )
+
+
+class _Decorator(Protocol):
+    def __call__[**P, T](self, func: Callable[P, T], /) -> Callable[P, T]: ...
+
+
+class _Sleeping:
+    """Whether retries sleep; one switch for the process, so that threads of a test see it, too."""
+
+    enabled = True
+
+
+@contextlib.contextmanager
+def retry_without_sleeping() -> Generator[None]:
+    """Retry at once for the length of a block, for tests. Attempts, log and errors stay as they are."""
+    before, _Sleeping.enabled = _Sleeping.enabled, False
+    try:
+        yield
+    finally:
+        _Sleeping.enabled = before
+
+
+def _sleep(seconds: float) -> None:
+    if _Sleeping.enabled:
+        time.sleep(seconds)
+
+
+async def _sleep_async(seconds: float) -> None:
+    await asyncio.sleep(seconds if _Sleeping.enabled else 0)
+
+
+class _Policy:
+    """What tenacity asks: whether, when, and what if never again."""
+
+    def __init__(self, config: RetryConfig, started: float) -> None:
+        self._config, self._started = config, started
+
+    def retry_if(self, error: BaseException) -> bool:
+        return isinstance(error, Exception) and self._config.retry_if(error)
+
+    def wait(self, state: RetryCallState) -> float:
+        config = self._config
+        return delay_before_retry(
+            state.attempt_number - 1,
+            base=config.base_delay,
+            factor=config.exponential_base,
+            longest=config.max_delay,
+            spread=random.random() if config.jitter else 1.0,  # noqa: S311 - spreads load, guards nothing
+        )
+
+    def stop(self, state: RetryCallState) -> bool:
+        config = self._config
+        if state.attempt_number > config.max_retries:
+            return True
+        if config.deadline is None:
+            return False
+        wait = state.upcoming_sleep if _Sleeping.enabled else 0.0
+        return time.monotonic() - self._started + wait >= config.deadline
+
+    def before_sleep(self, state: RetryCallState) -> None:
+        error = _error_of(state)
+        _log.warning(
+            "Attempt %d failed: %s. Retrying in %.2fs...", state.attempt_number, error, state.upcoming_sleep
+        )
+
+    def give_up(self, state: RetryCallState) -> None:
+        error = _error_of(state)
+        raise RetryExhaustedError(
+            f"All {state.attempt_number} attempts failed. Last error: {error}"
+        ) from error
+
+    def options(self) -> dict[str, Any]:
+        return {
+            "retry": retry_if_exception(self.retry_if),
+            "wait": self.wait,
+            "stop": self.stop,
+            "before_sleep": self.before_sleep,
+            "retry_error_callback": self.give_up,
+        }
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return None if state.outcome is None else state.outcome.exception()
+
+
+def _note(attempt: AttemptManager, error: Exception) -> None:
+    attempt.retry_state.set_exception((type(error), error, error.__traceback__))
+
+
+async def _run_async(config: RetryConfig, func: Callable[[], Any], first: Any = None) -> Any:
+    """Make attempts until one returns; `first` is an awaitable that the first attempt has made already."""
+    started = time.monotonic()
+    try:
+        result = func() if first is None else first
+        return await result if isawaitable(result) else result
+    except Exception as error:  # noqa: BLE001 - the user's function
+        failure: Exception | None = error
+    async for attempt in AsyncRetrying(sleep=_sleep_async, **_Policy(config, started).options()):
+        if failure is not None:
+            _note(attempt, failure)
+            failure = None
+            continue
+        try:
+            result = func()
+            return await result if isawaitable(result) else result
+        except Exception as error:  # noqa: BLE001 - the user's function
+            _note(attempt, error)
+    raise AssertionError("unreachable: tenacity tries again, or gives up with an error")  # pragma: no cover
+
+
+def _run(config: RetryConfig, func: Callable[[], Any]) -> Any:
+    """Make attempts until one returns; where it returns an awaitable, go on asynchronously."""
+    started = time.monotonic()
+    try:
+        result = func()
+    except Exception as error:  # noqa: BLE001 - the user's function
+        failure: Exception | None = error
+    else:
+        return _run_async(config, func, result) if isawaitable(result) else result
+    for attempt in Retrying(sleep=_sleep, **_Policy(config, started).options()):
+        if failure is not None:
+            _note(attempt, failure)
+            failure = None
+            continue
+        try:
+            result = func()
+        except Exception as error:  # noqa: BLE001 - the user's function
+            _note(attempt, error)
+        else:
+            return _run_async(config, func, result) if isawaitable(result) else result
+    raise AssertionError("unreachable: tenacity tries again, or gives up with an error")  # pragma: no cover
+
+
+def _decorated(config: RetryConfig, func: Callable[..., Any]) -> Callable[..., Any]:
+    if iscoroutinefunction(func):
+
+        @functools.wraps(func)
+        async def retried(*args: Any, **kwargs: Any) -> Any:
+            return await _run_async(config, functools.partial(func, *args, **kwargs))
+
+        return retried
+
+    @functools.wraps(func)
+    def retried_sync(*args: Any, **kwargs: Any) -> Any:
+        return _run(config, functools.partial(func, *args, **kwargs))
+
+    return retried_sync
+
+
+@overload
+def retry_with_backoff[**P, T](
+    func: Callable[P, Awaitable[T]], retry_config: RetryConfig, /, *args: P.args, **kwargs: P.kwargs
+) -> Coroutine[Any, Any, T]: ...
+@overload
+def retry_with_backoff[**P, T](
+    func: Callable[P, T], retry_config: RetryConfig, /, *args: P.args, **kwargs: P.kwargs
+) -> Coroutine[Any, Any, T]: ...
+@overload
+def retry_with_backoff[**P, T](func: Callable[P, T], /) -> Callable[P, T]: ...
+@overload
+def retry_with_backoff(retry_config: RetryConfig | None = None, /) -> _Decorator: ...
+@overload
+def retry_with_backoff(
+    *,
+    max_retries: int = 3,
+    base_delay: float = 1.0,
+    max_delay: float = 60.0,
+    exponential_base: float = 2.0,
+    jitter: bool = True,
+    retry_if: Callable[[Exception], bool] = ...,
+    deadline: float | None = None,
+) -> _Decorator: ...
+def retry_with_backoff(
+    func: Callable[..., Any] | RetryConfig | None = None,
+    retry_config: RetryConfig | None = None,
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Call a function, or decorate one, so that failures are tried again after growing waits.
+
+    - `await retry_with_backoff(func, config, *args, **kwargs)` calls `func(*args, **kwargs)`, a synchronous
+      or an asynchronous one; what it returns is awaited if it can be. All keyword arguments are `func`'s.
+    - `@retry_with_backoff(config)`, `@retry_with_backoff(max_retries=5)` or `@retry_with_backoff` decorates.
+      A synchronous function stays one, and sleeps its thread between attempts.
+
+    Returns:
+        A coroutine with the function's result, or a decorator, or the decorated function.
+
+    Raises:
+        RetryExhaustedError: `All N attempts failed. Last error: E`; E is its `__cause__`.
+        Exception: What `retry_if` does not find worth retrying, as it is.
+        ValueError: A number in the configuration cannot be used.
+    """
+    if isinstance(func, RetryConfig):
+        return functools.partial(_decorated, func)
+    if func is None:
+        return functools.partial(_decorated, RetryConfig(**kwargs))
+    if retry_config is None:
+        return _decorated(RetryConfig(), func)
+    return _run_async(retry_config, functools.partial(func, *args, **kwargs))
