@@ -33,7 +33,7 @@ from release.rules.changelog import dated
 from release.rules.metadata import Declared
 from release.rules.tag import may_release
 
-__all__ = ["LOCK", "backend", "run"]
+__all__ = ["LOCK", "backend", "run", "tools_say"]
 
 LOCK = "release/locks/build.txt"
 """The lock of the front end and the backend."""
@@ -298,10 +298,10 @@ def _judged(
     problems += wheel_problems(wheel, declared, files, epoch=epoch, backend=locked)
     problems += sdist_problems(sdist, declared, files, epoch=epoch)
     context.console.print("  checking both with twine and check-wheel-contents", markup=False)
-    return problems + _tools_say(context, first, scratch)
+    return problems + tools_say(context, first, scratch)
 
 
-def _tools_say(context: Context, made: builder.Made, scratch: Path) -> list[Problem]:
+def tools_say(context: Context, made: builder.Made, scratch: Path) -> list[Problem]:
     """The findings of the two checkers that are not ours."""
     python = [sys.executable, "-I", "-m"]
     checks = {

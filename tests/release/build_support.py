@@ -1,8 +1,11 @@
 """A tiny project to build, in a real git repository, for the tests of the bytes."""
 
+import datetime as dt
 import functools
 import gzip
 import io
+import os
+import shutil
 import stat
 import sys
 import tarfile
@@ -11,17 +14,18 @@ import time
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from release import builder
+from release.context import Context, Options
 from release.model import Artifact, Problem
-from release.rules.archives import digest_of
+from release.rules.archives import digest_of, read_archive
 from release.rules.artefacts import Tree
 from release.rules.metadata import Declared
-from release.runner import LocalRunner
-from tests.release.repo_support import Repo, begin
+from release.runner import Finished, LocalRunner, Runner
+from tests.release.repo_support import NOW, Repo, begin, context_on
 
 EPOCH = 1_700_000_001
 """The committer time of every commit that the tests make; odd, since a zip keeps even seconds only."""
@@ -84,6 +88,12 @@ def project(folder: Path, changes: Mapping[str, str] | None = None) -> Repo:
     repo.commit("The tiny project")
     repo.push()
     return repo
+
+
+def copied(template: Repo, folder: Path) -> Repo:
+    """A copy of a clone and its origin."""
+    shutil.copytree(template.root.parent, folder, symlinks=True)
+    return Repo(root=folder / template.root.name, key=folder / template.key.name)
 
 
 def exported(files: Mapping[str, str], folder: Path) -> Path:
@@ -174,3 +184,63 @@ def built() -> Built:
             wheel=made.wheel.read_bytes(),
             sdist=made.sdist.read_bytes(),
         )
+
+
+@dataclass(slots=True, kw_only=True)
+class Replaying:
+    """A runner that answers for the front end, the checkers and the installers, and runs all else for real.
+
+    What the front end leaves is taken from `builds`, one entry a build (file name -> bytes), so that a test
+    of what happens around a build takes milliseconds.
+    """
+
+    builds: dict[str, dict[str, bytes]]
+    """`first` and `second` (by their umask) -> the files that build leaves."""
+    ran: list[list[str]] = field(default_factory=list[list[str]])
+    """Every command that was answered for, in order."""
+
+    def __call__(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        show: bool = False,
+        timeout_s: float | None = None,
+    ) -> Finished:
+        words = [os.fspath(word) for word in argv]
+        if "--no-isolation" in words:
+            files = self.builds["second" if "77" in words else "first"]
+            out = Path(words[words.index("--outdir") + 1])
+            out.mkdir(parents=True)
+            for name, data in files.items():
+                if "--sdist" in words or name.endswith(".whl"):
+                    (out / name).write_bytes(data)
+        elif not {"twine", "check_wheel_contents", "venv", "uv", "pip"} & set(words):
+            return LocalRunner()(argv, cwd=cwd, env=env, show=show, timeout_s=timeout_s)
+        self.ran.append(words)
+        return Finished(argv=words, code=0, stdout="", stderr="", took_ms=0)
+
+
+def replaying(
+    first: Mapping[str, bytes] | None = None, second: Mapping[str, bytes] | None = None
+) -> Replaying:
+    """Answer with the tiny project as it is really built; `first` and `second` replace files of one build."""
+    files = built().files
+    return Replaying(
+        builds={"first": {**files, **(first or {})}, "second": {**files, **(second or first or {})}}
+    )
+
+
+def context_with(
+    repo: Repo, runner: Runner | None = None, options: Options | None = None, *, now: dt.datetime = NOW
+) -> Context:
+    """A stage's context on the tiny project."""
+    context = context_on(repo.root, now=now, options=options)
+    return context if runner is None else replace(context, runner=runner)
+
+
+def repacked(name: str, data: bytes, changes: Mapping[str, bytes] | None = None) -> bytes:
+    """The same members (or `changes` of them) in other bytes."""
+    members = {member.name: member.data for member in read_archive(name, data).members} | dict(changes or {})
+    return (zipped if name.endswith(".whl") else tarred)(list(members.items()))
