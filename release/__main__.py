@@ -24,7 +24,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "lint": ("release.gates.lint", "style, types, workflows, pins"),
     "test": ("release.gates.test", "the suite against the installed wheel, one leg a Python"),
     "coverage": ("release.gates.coverage", "what the legs executed, together"),
-    "mutation": ("release.gates.mutation", "whether the tests notice broken code"),
+    "mutation": ("release.gates.mutation.stage", "whether the tests notice broken code"),
     "build": ("release.build", "the bytes, twice, and the ledger that binds everything to them"),
     "collect": ("release.collect", "the evidence of parallel jobs into the ledger"),
     "testpypi": ("release.publish", "upload the ledger's files to TestPyPI"),

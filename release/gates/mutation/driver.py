@@ -1,0 +1,178 @@
+"""The only place that speaks to mutmut: makes the mutants of modules, and runs tests against single mutants.
+
+A script of its own, started with `python -P` and a job file, because the tests of a mutant import the mutated
+`release` package: this process must not have imported the real one. It decides nothing. It keeps to mutmut's
+parts that others build on as well: the generator, the trampolines, the statistics run and the fork server,
+whose workers have imported the tests but run none of them.
+"""
+
+import importlib
+import json
+import math
+import multiprocessing
+import queue
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+__all__ = ["generate", "judge"]
+
+NO_TESTS = 33
+"""mutmut's own code for a mutant that no test executes."""
+
+CONTROL = "control.x_nothing__mutmut_0"
+"""A mutant that does not exist: the tests must pass under it, or what they say of real ones is worthless."""
+
+POLL_S = 0.2
+
+
+class _Config(Protocol):
+    """Of mutmut's configuration what is read here, in seconds."""
+
+    timeout_constant: float
+    timeout_multiplier: float
+
+
+class _Result(Protocol):
+    exit_code: int
+
+
+class _Runner(Protocol):
+    """Of mutmut's fork server what is used here."""
+
+    def submit(
+        self, mutant_name: str, tests: list[str], cpu_time_limit: int, estimated_time: float
+    ) -> None: ...
+
+    def wait_for_result(self, timeout: float | None = None) -> _Result: ...
+
+
+def generate(job: Mapping[str, Any]) -> None:
+    """Write the mutants of each module of the job to a file of its own.
+
+    Args:
+        job: `modules`: a list of `path`, `lines` (None: every line) and `out`; `processes`: how many at once.
+    """
+    modules: list[dict[str, Any]] = job["modules"]
+    # Forked workers: what they need of mutmut is imported once.
+    _mutmut("mutation.file_mutation")
+    context = multiprocessing.get_context("fork")
+    with context.Pool(processes=job["processes"]) as pool:
+        for done, path in enumerate(pool.imap_unordered(_generate_one, modules), start=1):
+            print(f"{done}/{len(modules)} {path}", flush=True)
+
+
+def _generate_one(module: Mapping[str, Any]) -> str:
+    path = Path(module["path"])
+    source = path.read_text(encoding="utf-8")
+    lines = None if module["lines"] is None else set(module["lines"])
+    made = _mutmut("mutation.file_mutation").mutate_file_contents(str(path), source, lines)
+    code: list[str] = made.code.splitlines(keepends=True)
+    sources = {
+        name: "".join(code[span.start - 1 : span.end])
+        for name, span in made.line_span_by_function_name.items()
+    }
+    named = _mutmut("utils.format_utils").get_mutant_name
+    kept = {
+        "code": made.code,
+        "mutants": {
+            named(path, name): [sources[f"{name.partition('__mutmut_')[0]}__mutmut_orig"], sources[name]]
+            for name in made.mutant_names
+        },
+    }
+    out = Path(module["out"])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_suffix(".partial")
+    partial.write_text(json.dumps(kept), encoding="utf-8")
+    partial.replace(out)
+    return str(path)
+
+
+def judge(job: Mapping[str, Any]) -> None:
+    """Run the tests against each mutant of the job, one after another, and write each answer at once.
+
+    The working directory holds `pyproject.toml` with mutmut's table and `mutants/`, a copy of the project in
+    which one module is the mutated one.
+
+    Args:
+        job: `tests`: the files that judge; `mutants`: names; `results`: where answers go, one JSON line each
+            (`baseline`, `control`, then `mutant` with the exit code of pytest); `stop`: a file whose presence
+            ends the work; `until`: seconds since the epoch after which no mutant is begun, or None.
+    """
+    for folder in ("mutants", "mutants/src"):
+        sys.path.insert(0, str(Path(folder).absolute()))
+    config = _mutmut("configuration").config()
+    config.pytest_add_cli_args_test_selection = list(job["tests"])
+    activate = _mutmut("mutation.trampoline").set_mutant_under_test
+    # Imports every test and runs none: the statistics run and the fork server inherit that. Left to warm up
+    # by itself, the server leaves an unclosed file behind, a warning that fails some later test.
+    _mutmut("runners.harness").PytestRunner().warm_up()
+    config.forkserver_warmup = _mutmut("configuration").ForkServerWarmup.NONE
+    runner = _mutmut("workers.isolation").get_mutant_runner(1)
+    with Path(job["results"]).open("a", encoding="utf-8") as results:
+
+        def tell(kind: str, code: int, name: str = "") -> None:
+            results.write(json.dumps({"kind": kind, "code": code, "name": name}) + "\n")
+            results.flush()
+
+        activate("stats")
+        code = runner.collect_stats([])
+        tell("baseline", code)
+        if code != 0:
+            return
+        activate("")
+        runner.startup()
+        try:
+            for name, verdict in _answers(job, runner, config):
+                tell("control" if name == CONTROL else "mutant", verdict, name)
+                if name == CONTROL and verdict != 0:
+                    return
+        finally:
+            runner.stop_all_workers()
+
+
+def _answers(job: Mapping[str, Any], runner: _Runner, config: _Config) -> Iterator[tuple[str, int]]:
+    """Each mutant and what pytest said of it; ends early when time is over or it is told to stop."""
+    state = _mutmut("state").state()
+    took: Mapping[str, float] = state.duration_by_test
+    for name in [CONTROL, *job["mutants"]]:
+        if _over(job):
+            return
+        function = name.partition("__mutmut_")[0]
+        tests = sorted(
+            took if name == CONTROL else state.tests_by_mangled_function_name.get(function, ()),
+            key=lambda test: (took[test], test),
+        )
+        if not tests:
+            yield name, NO_TESTS
+            continue
+        estimate = sum(took[test] for test in tests)
+        # The fork server takes a limit in seconds of CPU and ends a worker after half of it on the wall.
+        limit = math.ceil((estimate + config.timeout_constant) * config.timeout_multiplier * 2)
+        runner.submit(name, tests, limit, estimate)
+        while True:
+            try:
+                result = runner.wait_for_result(timeout=POLL_S)
+            except queue.Empty:
+                if _over(job):
+                    return
+                continue
+            yield name, result.exit_code
+            break
+
+
+def _over(job: Mapping[str, Any]) -> bool:
+    return Path(job["stop"]).exists() or (job["until"] is not None and time.time() >= job["until"])
+
+
+def _mutmut(name: str) -> ModuleType:
+    """A module of mutmut; imported late, as most environments that read this file have none."""
+    return importlib.import_module(f"mutmut.{name}")
+
+
+if __name__ == "__main__":
+    work = {"generate": generate, "judge": judge}[sys.argv[1]]
+    work(json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")))

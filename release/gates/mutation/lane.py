@@ -1,0 +1,42 @@
+"""A pytest plugin for mutation runs: no server for each mutant, and no mutant that eats all memory.
+
+Loaded by `-p`; `nox -s test` never sees it.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+__all__ = ["MEMORY_LIMIT", "pytest_collection_modifyitems", "pytest_configure"]
+
+MEMORY_LIMIT = 4 * 2**30
+"""Bytes of address space a process of a mutation run may take."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Limit this process and its children; a mutant that allocates without end then fails alone."""
+    del config
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - not on every platform
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT, hard)
+    if soft == resource.RLIM_INFINITY or soft > wanted:
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a real server: starting one for each mutant would take hours."""
+    left_out = [item for item in items if _needs_server(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not _needs_server(item)]
+
+
+def _needs_server(item: pytest.Item) -> bool:
+    fixtures: Sequence[str] = getattr(item, "fixturenames", ())
+    call = getattr(item, "callspec", None)
+    return "needs_real_server" in fixtures or (call is not None and call.params.get("redis_lane") == "real")

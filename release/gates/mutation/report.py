@@ -1,0 +1,158 @@
+"""What a mutation run leaves for a reader: `report/mutation.json`, entries for explanations, the table."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from release.gates.mutation.mutants import Mutant, Verdict
+from release.gates.mutation.verdicts import (
+    NOTICED,
+    REST,
+    UNNOTICED,
+    Explanation,
+    Measured,
+    score,
+    suggestions,
+    unexplained,
+)
+from release.model import Checked, Kind, Report
+
+__all__ = ["report_of", "write"]
+
+SHOWN = 12
+"""So many modules without a floor are named on the screen; the file names all."""
+
+
+def write(
+    folder: Path,
+    measured: Sequence[Measured],
+    floors: Mapping[str, int],
+    explained: Sequence[Explanation],
+    *,
+    part: str,
+    leg: str,
+    took_ms: int,
+) -> None:
+    """Write `mutation.json`, and `mutation-survivors.toml` with an entry for each unexplained mutant."""
+    by_key = {each.key: each for each in explained}
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "part": part,
+        "leg": leg,
+        "took_ms": took_ms,
+        "mutmut": version("mutmut"),
+        "rest_floor": floors.get(REST),
+        "modules": {each.module: _module(each, floors, by_key) for each in measured},
+        "not_mutated": [
+            {"module": each.module, "line": each.line, "what": each.what, "why": each.why}
+            for module in measured
+            for each in module.skipped
+        ],
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    (folder / "mutation.json").write_text(f"{text}\n", encoding="utf-8")
+    left = [mutant for each in measured for mutant in unexplained(each, by_key)]
+    (folder / "mutation-survivors.toml").write_text(suggestions(left), encoding="utf-8")
+
+
+def _module(
+    measured: Measured, floors: Mapping[str, int], explained: Mapping[tuple[str, str, str, str], Explanation]
+) -> dict[str, object]:
+    noticed, total = score(measured, explained)
+    return {
+        "own_tests": list(measured.tests),
+        "mutants": len(measured.mutants),
+        "wording": len(measured.mutants) - len(measured.runnable),
+        **{str(each).replace(" ", "_"): measured.count(each) for each in Verdict},
+        "not_run": len(measured.runnable) - len(measured.verdicts),
+        "reused": measured.reused,
+        "not_mutated": dict(Counter(each.why for each in measured.skipped)),
+        "counts_as_noticed": noticed,
+        "of": total,
+        "floor": floors.get(measured.module),
+        "took_ms": measured.took_ms,
+        "red_baseline": bool(measured.baseline),
+        "failed": bool(measured.failure),
+        "unnoticed": [
+            _mutant(each) | {"verdict": measured.verdicts[each.name], "explained": each.key in explained}
+            for each in measured.unnoticed()
+        ],
+    }
+
+
+def _mutant(mutant: Mutant) -> dict[str, object]:
+    return {"name": mutant.name, "function": mutant.function, "was": mutant.was, "becomes": mutant.becomes}
+
+
+def report_of(
+    measured: Sequence[Measured],
+    floors: Mapping[str, int],
+    explained: Sequence[Explanation],
+    *,
+    part: str,
+    took_ms: int,
+) -> Report:
+    """The stage's report for a run that nothing refused, or the table above its problems."""
+    by_key = {each.key: each for each in explained}
+    totals = {each: sum(module.count(each) for module in measured) for each in Verdict}
+    noticed = sum(totals[each] for each in NOTICED)
+    ran = noticed + sum(totals[each] for each in UNNOTICED)
+    wording = sum(len(each.mutants) - len(each.runnable) for each in measured)
+    passed_over = Counter(each.why for module in measured for each in module.skipped)
+    without = [each.module for each in measured if each.module not in floors and each.runnable]
+    share = f"{noticed * 100 / ran:.2f} %" if ran else "nothing ran"
+    checked = [
+        Checked(
+            what=each.module,
+            found=f"{each.count(*NOTICED)} of {each.count(*NOTICED, *UNNOTICED)} noticed, "
+            + ", ".join(f"{each.count(kind)} {kind}" for kind in UNNOTICED)
+            + _against_floor(each, floors, by_key),
+        )
+        for each in measured
+        if each.verdicts
+    ]
+    checked.append(
+        Checked(what="not run", found=f"{wording} mutants that change only the wording of a message")
+    )
+    checked.append(
+        Checked(
+            what="not mutated",
+            found=", ".join(f"{count} x {why}" for why, count in sorted(passed_over.items())) or "nothing",
+        )
+    )
+    if without:
+        names = ", ".join(without[:SHOWN]) + (", ..." if len(without) > SHOWN else "")
+        floor = f"together {floors[REST]} %" if REST in floors else "NONE, not even together"
+        checked.append(
+            Checked(what="no floor of their own", found=f"{len(without)} modules ({floor}): {names}")
+        )
+    return Report(
+        kind=Kind.DONE,
+        sentence=f"{noticed} of {ran} mutants noticed ({share}), {part}, {took_ms / 1000:.0f} s"
+        + (f"; {len(without)} modules have no floor of their own yet" if without else ""),
+        checked=checked,
+        figures={
+            "modules": len(measured),
+            "mutants": sum(len(each.mutants) for each in measured),
+            "wording": wording,
+            **{str(kind).replace(" ", "_"): count for kind, count in totals.items()},
+            "not_mutated": passed_over.total(),
+            "without_floor": len(without),
+            "took_ms": took_ms,
+        },
+        tools={"mutmut": version("mutmut"), "pytest": version("pytest")},
+    )
+
+
+def _against_floor(
+    measured: Measured, floors: Mapping[str, int], explained: Mapping[tuple[str, str, str, str], Explanation]
+) -> str:
+    """How a module stands against its floor, and whether the floor can rise."""
+    if measured.module not in floors:
+        return ""
+    noticed, total = score(measured, explained)
+    reached = noticed * 100 // total if total else 100
+    raised = f"; the floor can rise to {reached} %" if reached > floors[measured.module] else ""
+    return f" (floor {floors[measured.module]} %, reached {reached} %{raised})"

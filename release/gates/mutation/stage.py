@@ -1,0 +1,231 @@
+"""The `mutation` stage itself: what was asked for, what refuses, what is recorded.
+
+A whole run or a shard is evidence for a release. A sample counts in a rehearsal only, and a run over what
+changed is for a person or a pull request and is recorded nowhere.
+"""
+
+import importlib.util
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from release.binding import bound_or_none, record
+from release.checkout import MAIN, Checkout
+from release.context import Context, Options
+from release.gates.mutation.campaign import RESERVE_S, Campaign, Part, Scope, sampled_modules
+from release.gates.mutation.imports import Graph
+from release.gates.mutation.mutants import Shard
+from release.gates.mutation.report import report_of, write
+from release.gates.mutation.scratch import Kept, Settings, files, git, outside, snapshot
+from release.gates.mutation.verdicts import (
+    SURVIVORS,
+    Measured,
+    explanation_problems,
+    floor_problems,
+    judge,
+    read_explanations,
+)
+from release.ledger import Outcome
+from release.model import Kind, Mode, Problem, Refused, Report
+from release.resume import done
+
+__all__ = ["run", "scope_of"]
+
+
+def scope_of(options: Options) -> Scope:
+    """What the options ask for.
+
+    Raises:
+        Refused: when they contradict each other, or ask for a sample of a release.
+    """
+    if sum([options.changed, options.shard is not None, options.sample is not None]) > 1:
+        raise Refused(_usage("--changed, --shard and --sample exclude each other"), kind=Kind.USAGE)
+    if options.changed:
+        return Scope(part=Part.CHANGED)
+    if options.shard is not None:
+        shard = Shard.read(options.shard)
+        if shard is None:
+            raise Refused(_usage(f"--shard {options.shard} is not I/N with I from 1 to N"), kind=Kind.USAGE)
+        return Scope(part=Part.SHARD, shard=shard)
+    if options.sample is not None:
+        if options.sample < 1:
+            raise Refused(_usage("--sample takes seconds, at least 1"), kind=Kind.USAGE)
+        if options.mode is Mode.RELEASE:
+            raise Refused(_no_sample("--mode release"))
+        return Scope(part=Part.SAMPLE, seconds=options.sample)
+    return Scope(part=Part.ALL)
+
+
+def run(stage: str, context: Context) -> Report:
+    """Measure what was asked for, judge it, leave `report/mutation.json`, record the evidence."""
+    scope = scope_of(context.options)
+    ledger = bound_or_none(context)
+    sampled = scope.part is Part.SAMPLE
+    if sampled and ledger is not None and ledger.opening.mode is Mode.RELEASE:
+        raise Refused(_no_sample("ledger/ledger.jsonl"))
+    if done(ledger, stage, scope.leg, again=context.options.again):
+        return Report(kind=Kind.DONE, sentence=f"{scope.leg} passed before; `-- --again` repeats it")
+    if scope.part is Part.CHANGED:
+        ledger = None
+    try:
+        _can_run_here()
+        report = _work(context, scope)
+    except Refused as refused:
+        if ledger is not None:
+            failed = Report(kind=Kind.REFUSED, sentence="", figures={"problems": len(refused.problems)})
+            record(context, ledger, stage, scope.leg, failed, Outcome.FAILED)
+        raise
+    if ledger is not None:
+        record(context, ledger, stage, scope.leg, report, Outcome.SAMPLE if sampled else Outcome.PASSED)
+    return report
+
+
+def _work(context: Context, scope: Scope) -> Report:
+    """Measure and judge.
+
+    Raises:
+        Refused: with everything that keeps the gate from holding.
+    """
+    began = time.time()
+    with tempfile.TemporaryDirectory(prefix="tta-mutation-") as scratch:
+        campaign = _campaign(context, scope, Path(scratch), began)
+        if not campaign.modules:
+            return Report(kind=Kind.DONE, sentence=f"no module to mutate: nothing differs from {MAIN}")
+        measured = campaign.measure()
+    took_ms = round((time.time() - began) * 1000)
+    floors = campaign.settings.floors
+    explained, problems = read_explanations(_text(context.root / SURVIVORS))
+    problems += floor_problems(floors, _floors_before(context), campaign.graph.sources.__contains__)
+    if scope.part is not Part.SAMPLE:
+        problems += explanation_problems(explained, measured)
+    problems += judge(measured, floors, explained)
+    problems += _nothing_judged(scope, measured)
+    write(
+        context.root / "report",
+        measured,
+        floors,
+        explained,
+        part=scope.part,
+        leg=scope.leg,
+        took_ms=took_ms,
+    )
+    report = report_of(measured, floors, explained, part=scope.part, took_ms=took_ms)
+    if problems:
+        for line in report.checked:
+            context.console.print(f"  {line.what}  {line.found}", markup=False)
+        raise Refused(*problems)
+    return report
+
+
+def _campaign(context: Context, scope: Scope, scratch: Path, began: float) -> Campaign:
+    """Copy the tree, read who imports whom, and choose the modules."""
+    names = files(context)
+    pristine = scratch / "pristine"
+    snapshot(context, names, pristine)
+    settings = Settings.read(_text(pristine / "pyproject.toml"))
+    folders = tuple(f"{root}/" for root in ("tests", *settings.roots))
+    graph = Graph.of(
+        {name: _text(pristine / name) for name in names if name.endswith(".py") and name.startswith(folders)}
+    )
+    modules = [name for name in names if settings.mutated(name)]
+    seed = Checkout(context.root, context.runner).tree()
+    sampled = scope.part is Part.SAMPLE
+    if sampled:
+        modules = sampled_modules(graph, modules, seed=seed)
+    elif scope.part is Part.CHANGED:
+        changed = _changed(context)
+        modules = [name for name in modules if name in changed]
+    return Campaign(
+        context=context,
+        scope=scope,
+        scratch=scratch,
+        settings=settings,
+        graph=graph,
+        modules=modules,
+        seed=seed,
+        outside="" if sampled else outside(pristine, names),
+        kept=Kept(folder=scratch / "kept" if sampled else context.root / "mutants"),
+        until=began + scope.seconds - RESERVE_S if sampled else None,
+    )
+
+
+def _changed(context: Context) -> set[str]:
+    """Files that differ from where this branch left the main branch, uncommitted and new ones included."""
+    base = git(context, "merge-base", _main(context), "HEAD").strip()
+    differing = git(context, "diff", "--name-only", "-z", base, "--")
+    untracked = git(context, "ls-files", "-z", "--others", "--exclude-standard")
+    return {name for name in (differing + untracked).split("\0") if name}
+
+
+def _main(context: Context) -> str:
+    """The main branch: the remote's, or where there is none the local one."""
+    known = git(context, "for-each-ref", "--format=%(refname)", f"refs/remotes/{MAIN}", "refs/heads/main")
+    refs = known.split()
+    if not refs:
+        raise Refused(
+            Problem(
+                rule="mutation.main-known",
+                where="the git checkout",
+                what=f"has neither {MAIN} nor main, so what has changed is not known",
+                remedy="fetch the main branch, or leave --changed out",
+            )
+        )
+    return next((ref for ref in refs if ref.startswith("refs/remotes/")), refs[0])
+
+
+def _floors_before(context: Context) -> dict[str, int]:
+    """The floors on the main branch; empty where it is not known or has no pyproject.toml."""
+    for ref in (f"refs/remotes/{MAIN}", "refs/heads/main"):
+        if git(context, "for-each-ref", ref) and git(context, "ls-tree", ref, "pyproject.toml"):
+            return dict(Settings.read(git(context, "cat-file", "blob", f"{ref}:pyproject.toml")).floors)
+    return {}
+
+
+def _nothing_judged(scope: Scope, measured: Sequence[Measured]) -> list[Problem]:
+    if scope.part is not Part.SAMPLE or any(each.verdicts for each in measured):
+        return []
+    return [
+        Problem(
+            rule="mutation.sample-judged",
+            where=f"--sample {scope.seconds}",
+            what="not one mutant was judged in that time",
+            remedy="give it more seconds, or look at what else this machine is doing",
+        )
+    ]
+
+
+def _can_run_here() -> None:
+    if importlib.util.find_spec("mutmut") is not None and sys.platform != "win32":
+        return
+    raise Refused(
+        Problem(
+            rule="mutation.tool",
+            where="mutmut",
+            what="is not installed for this Python" if sys.platform != "win32" else "does not run on Windows",
+            remedy="run `nox -s mutation`, which installs its lock; on Windows run it in WSL",
+        )
+    )
+
+
+def _usage(what: str) -> Problem:
+    return Problem(
+        rule="mutation.options",
+        where="the command line",
+        what=what,
+        remedy="`nox -s mutation -- --changed`, `-- --shard 2/4`, or nothing for everything",
+    )
+
+
+def _no_sample(where: str) -> Problem:
+    return Problem(
+        rule="mutation.sample-is-for-rehearsals",
+        where=where,
+        what="a sample proves nothing for a release",
+        remedy="leave --sample out, or run `nox -s rehearse`",
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -1,0 +1,297 @@
+"""Whether the tests are good enough: floors, survivors that were explained, and what refuses.
+
+Pure. A module with a floor is judged: each of its mutants is noticed by the module's own tests or explained
+in `release/mutation-survivors.toml`, and at least the floor's per cent of what can be noticed is. Modules
+without a floor are held together against the floor named `*`, and the output says which they are.
+"""
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import tomlkit
+
+from release.gates.mutation.mutants import Mutant, Skipped, Verdict
+from release.model import Problem
+
+__all__ = [
+    "REST",
+    "SURVIVORS",
+    "Explanation",
+    "Measured",
+    "explanation_problems",
+    "floor_problems",
+    "judge",
+    "read_explanations",
+    "score",
+    "suggestions",
+    "unexplained",
+]
+
+SURVIVORS = "release/mutation-survivors.toml"
+"""Where mutants that no test notices are explained, one by one."""
+
+REST = "*"
+"""The floor over all modules that have none of their own."""
+
+EQUIVALENT = "equivalent"
+"""The mutant behaves like the original: nothing could notice it. It does not count."""
+
+ACCEPTED = "accepted"
+"""A test could notice it and would not be worth it. It counts as unnoticed."""
+
+NOTICED = (Verdict.KILLED, Verdict.TIMEOUT)
+UNNOTICED = (Verdict.SURVIVED, Verdict.NO_TEST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a mutant that no test notices is let be."""
+
+    module: str
+    function: str
+    was: str
+    becomes: str
+    kind: str
+    """`equivalent` or `accepted`."""
+    reason: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Equal to that of the mutants it explains."""
+        return self.module, self.function, self.was, self.becomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What is known of one module after a run."""
+
+    module: str
+    tests: Sequence[str] = ()
+    """The files that judged it."""
+    mutants: Sequence[Mutant] = ()
+    """All of them; in a sample those of the chosen functions."""
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict[str, Verdict])
+    """By the mutant's name; those that were not run are absent."""
+    skipped: Sequence[Skipped] = ()
+    baseline: str = ""
+    """What pytest printed when the tests failed without any mutant; empty when they passed."""
+    failure: str = ""
+    """What went wrong with the run itself."""
+    reused: int = 0
+    """How many verdicts are from an earlier run on the same sources and tests."""
+    took_ms: int = 0
+
+    @property
+    def runnable(self) -> list[Mutant]:
+        """The mutants that tests are run against."""
+        return [mutant for mutant in self.mutants if not mutant.wording]
+
+    def count(self, *verdicts: Verdict) -> int:
+        """How many mutants ended as one of these."""
+        return sum(1 for found in self.verdicts.values() if found in verdicts)
+
+    def unnoticed(self) -> list[Mutant]:
+        """Mutants that ran and that no test noticed."""
+        return [mutant for mutant in self.mutants if self.verdicts.get(mutant.name) in UNNOTICED]
+
+
+def read_explanations(text: str) -> tuple[list[Explanation], list[Problem]]:
+    """Read the file of explained survivors; what is wrong with it comes back as problems."""
+    try:
+        entries: object = tomllib.loads(text).get("survivor", [])
+    except tomllib.TOMLDecodeError as error:
+        return [], [_bad(f"is no TOML: {error}")]
+    if not isinstance(entries, list):
+        return [], [_bad("`survivor` is not an array of tables")]
+    names = ("module", "function", "was", "becomes", "kind", "reason")
+    found: list[Explanation] = []
+    problems: list[Problem] = []
+    for number, entry in enumerate(cast("list[object]", entries), start=1):
+        fields = cast("dict[str, str]", entry) if isinstance(entry, dict) else {}
+        if sorted(fields) != sorted(names) or {type(value) for value in fields.values()} != {str}:
+            problems.append(_bad(f"entry {number} does not have exactly the texts {', '.join(names)}"))
+        elif fields["kind"] not in (EQUIVALENT, ACCEPTED):
+            problems.append(_bad(f"entry {number} is of kind {fields['kind']!r}"))
+        elif not fields["reason"].strip():
+            problems.append(_bad(f"entry {number} ({fields['function']}) has no reason"))
+        else:
+            found.append(Explanation(**fields))
+    return found, problems
+
+
+def _bad(what: str) -> Problem:
+    return Problem(
+        rule="mutation.explanations-readable",
+        where=SURVIVORS,
+        what=what,
+        remedy=f"write [[survivor]] entries; kind is {EQUIVALENT} or {ACCEPTED}, reason a sentence",
+    )
+
+
+def explanation_problems(explained: Iterable[Explanation], measured: Iterable[Measured]) -> list[Problem]:
+    """Explanations of mutants that do not exist: the code they were written for has changed.
+
+    Only the modules in `measured` are looked at, and all their mutants must be there.
+    """
+    known = {each.module: {mutant.key for mutant in each.mutants} for each in measured}
+    return [
+        Problem(
+            rule="mutation.explanation-fits",
+            where=f"{SURVIVORS}: {each.module} {each.function}",
+            what=f"explains a mutant that does not exist: {each.was!r} -> {each.becomes!r}",
+            remedy="remove the entry; if the mutant is there in another form, look at it again",
+        )
+        for each in explained
+        if each.module in known and each.key not in known[each.module]
+    ]
+
+
+def floor_problems(
+    floors: Mapping[str, int], before: Mapping[str, int], exists: Callable[[str], bool]
+) -> list[Problem]:
+    """Floors that fell, vanished, or are of files that do not exist.
+
+    Args:
+        floors: The floors now, whole per cent.
+        before: The floors on the main branch.
+        exists: True for the path of a module that there is.
+    """
+    problems = [
+        Problem(
+            rule="mutation.floor-only-rises",
+            where=f"pyproject.toml: mutation-floors {name!r}",
+            what=f"was {was} % on the main branch and is {f'{floors[name]} %' if name in floors else 'gone'}",
+            remedy="put it back and write the missing tests",
+        )
+        for name, was in before.items()
+        if floors.get(name, -1) < was and (name == REST or exists(name))
+    ]
+    problems.extend(
+        Problem(
+            rule="mutation.floor-fits",
+            where=f"pyproject.toml: mutation-floors {name!r}",
+            what="there is no such module",
+            remedy="name the module where it is now, with the same floor",
+        )
+        for name in floors
+        if name != REST and not exists(name)
+    )
+    return problems
+
+
+def unexplained(
+    measured: Measured, explained: Mapping[tuple[str, str, str, str], Explanation]
+) -> list[Mutant]:
+    """Mutants of the module that ran, that no test noticed, and that nobody explained."""
+    return [mutant for mutant in measured.unnoticed() if mutant.key not in explained]
+
+
+def score(measured: Measured, explained: Mapping[tuple[str, str, str, str], Explanation]) -> tuple[int, int]:
+    """How many of a module's mutants count as noticed, and of how many that could be.
+
+    Equivalent mutants do not count. One that this run left out counts as noticed unless it is accepted as
+    unnoticed, so that each shard can hold the whole module against its floor.
+    """
+    noticed = total = 0
+    for mutant in measured.runnable:
+        explanation = explained.get(mutant.key)
+        found = measured.verdicts.get(mutant.name)
+        if explanation is not None and explanation.kind == EQUIVALENT and found not in NOTICED:
+            continue
+        total += 1
+        noticed += found in NOTICED or (found is None and explanation is None)
+    return noticed, total
+
+
+def judge(
+    measured: Sequence[Measured], floors: Mapping[str, int], explained: Sequence[Explanation]
+) -> list[Problem]:
+    """Everything that refuses, over all modules that were measured."""
+    by_key = {each.key: each for each in explained}
+    problems: list[Problem] = []
+    for each in measured:
+        problems.extend(_run_problems(each))
+        if each.module in floors and not each.baseline and not each.failure:
+            problems.extend(_mutant_problems(each, by_key))
+            noticed, total = score(each, by_key)
+            if noticed * 100 < floors[each.module] * total:
+                problems.append(_under(each.module, noticed, total, floors[each.module]))
+    rest = [each for each in measured if each.module not in floors]
+    if REST in floors and rest:
+        noticed = sum(each.count(*NOTICED) for each in rest)
+        ran = sum(each.count(*NOTICED, *UNNOTICED) for each in rest)
+        if noticed * 100 < floors[REST] * ran:
+            problems.append(_under("all modules without a floor of their own", noticed, ran, floors[REST]))
+    return problems
+
+
+def _run_problems(measured: Measured) -> list[Problem]:
+    """A red baseline, a run that failed, mutants of which nothing is known."""
+    if measured.baseline:
+        return [
+            Problem(
+                rule="mutation.baseline-is-green",
+                where=", ".join(measured.tests),
+                what=f"failed without any mutant, so says nothing of {measured.module}:\n{measured.baseline}",
+                remedy="mend the test; when `nox -s test` is green, see what it takes from its surroundings",
+            )
+        ]
+    if measured.failure:
+        return [
+            Problem(
+                rule="mutation.runs",
+                where=measured.module,
+                what=f"its mutants could not be judged:\n{measured.failure}",
+                remedy="run the same command again; judged mutants are kept",
+            )
+        ]
+    broken = [mutant for mutant in measured.mutants if measured.verdicts.get(mutant.name) is Verdict.BROKEN]
+    return [
+        Problem(
+            rule="mutation.judged",
+            where=f"{measured.module} {mutant.function}",
+            what=f"the tests neither passed nor failed under {mutant.was!r} -> {mutant.becomes!r}",
+            remedy="see why the test process dies: a crash, too little memory, tests named by what is random",
+        )
+        for mutant in broken
+    ]
+
+
+def _mutant_problems(
+    measured: Measured, explained: Mapping[tuple[str, str, str, str], Explanation]
+) -> list[Problem]:
+    problems: list[Problem] = []
+    for mutant in unexplained(measured, explained):
+        untested = measured.verdicts[mutant.name] is Verdict.NO_TEST
+        problems.append(
+            Problem(
+                rule="mutation.has-test" if untested else "mutation.survivor-explained",
+                where=f"{mutant.module} {mutant.function}",
+                what=f"{'no own test runs' if untested else 'no test notices'} "
+                f"{mutant.was!r} -> {mutant.becomes!r}",
+                remedy=f"write the test, or explain it in {SURVIVORS}: "
+                "report/mutation-survivors.toml has the entry",
+            )
+        )
+    return problems
+
+
+def _under(where: str, noticed: int, total: int, floor: int) -> Problem:
+    share = noticed * 10_000 // total
+    return Problem(
+        rule="mutation.floor",
+        where=where,
+        what=f"{noticed} of {total} mutants are noticed, {share / 100:.2f} %; the floor is {floor} %",
+        remedy="test what report/mutation.json lists as survived or without a test; a floor is never lowered",
+    )
+
+
+def suggestions(mutants: Iterable[Mutant]) -> str:
+    """Entries for the file of explained survivors, complete but for the kind and the reason."""
+    names = ("module", "function", "was", "becomes")
+    entries = [
+        {name: getattr(mutant, name) for name in names} | {"kind": "", "reason": ""} for mutant in mutants
+    ]
+    return tomlkit.dumps({"survivor": entries})
