@@ -109,20 +109,20 @@ class Ledger:
                 is then left as it is.
         """
         path = folder / NAME
-        data, torn = _read(path), None
-        if _torn_part(data):
-            with _writer(folder):
-                # Only a writer that holds the lock can tell a torn line from one that is just being written.
-                data = _read(path)
-                part = _torn_part(data)
-                whole = data[: len(data) - len(part)]
-                if part:
-                    # Verified first: from a broken file nothing is cut off.
-                    torn = _set_aside(path, whole, part, n=len(_verified(whole).shas) if whole else 0)
-                    data = whole
-        if not data:
-            raise _absent(f"held a torn line only, set aside as {torn.name}" if torn else "is empty")
-        return cls(folder, _verified(data), torn)
+        data = _read(path)
+        if not _torn_part(data):
+            return cls(folder, _verified(data), None)
+        with _writer(folder):
+            # Only a writer that holds the lock can tell a torn line from one that is just being written.
+            data = _read(path)
+            part = _torn_part(data)
+            whole = data[: len(data) - len(part)]
+            if not whole:
+                torn = _set_aside(path, whole, part, n=0)
+                raise _absent(f"held a torn line only, set aside as {torn.name}")
+            # Verified first: from a broken file nothing is cut off.
+            chain = _verified(whole)
+            return cls(folder, chain, _set_aside(path, whole, part, n=len(chain.shas)) if part else None)
 
     @property
     def opening(self) -> Opening:
@@ -272,8 +272,10 @@ def _verified(data: bytes) -> _Chain:
     """Check every line of a file that ends in a line feed, and the chain through all of them.
 
     Raises:
-        Refused: with every defect found.
+        Refused: when it is empty (rule `ledger.present`), or with every defect found.
     """
+    if not data:
+        raise _absent("is empty")
     raw = data.removesuffix(b"\n").split(b"\n")
     shas = tuple(sha256(line) for line in raw)
     problems: list[Problem] = []
