@@ -64,6 +64,11 @@ def test_workflow_without_permissions_inherits_them() -> None:
     assert workflow.jobs["one"].grants_all == "inherited"
 
 
+def test_workflow_empty_values_are_empty_mappings() -> None:
+    """`concurrency:` with nothing behind it asks for nothing."""
+    assert read_workflow("x.yml", "concurrency:\njobs: {}\n").concurrency == {}
+
+
 def test_workflow_ancestors_end_in_a_circle() -> None:
     """A circle of needs is found, not followed for ever; a job that is not there has none."""
     text = "jobs:\n  a: {needs: [b]}\n  b: {needs: [c, a]}\n"
