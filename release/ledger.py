@@ -389,10 +389,10 @@ def _set_aside(path: Path, whole: bytes, part: bytes, *, n: int) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new file's name durable too; Windows does that by itself and cannot open folders."""
-    if os.name == "nt":
+    """Make a new file's name durable too; Windows needs no such step and cannot open folders."""
+    if not hasattr(os, "O_DIRECTORY"):
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

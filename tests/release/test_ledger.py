@@ -383,6 +383,34 @@ def test_a_line_is_one_write_and_an_fsync(folder: Path, monkeypatch: pytest.Monk
     assert synced[-1] >= 1
 
 
+def test_a_system_that_cannot_open_folders_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows."""
+    monkeypatch.delattr(os, "O_DIRECTORY", raising=False)
+    assert create(tmp_path).head == Ledger.read(tmp_path).head
+
+
+def test_a_lock_that_cannot_be_taken_is_refused(folder: Path) -> None:
+    """A folder of somebody else's, or no folder at all."""
+    ledger = Ledger.read(folder)
+    (folder / module.LOCK_NAME).unlink(missing_ok=True)
+    (folder / module.LOCK_NAME).mkdir()
+    with pytest.raises(Refused) as caught:
+        add(ledger, "mutation")
+    assert rules_of(caught.value) == ["ledger.written"]
+
+
+def test_a_torn_line_that_cannot_be_set_aside_is_refused(folder: Path) -> None:
+    """Cutting it off without keeping it would destroy evidence."""
+    path = folder / NAME
+    path.write_bytes(path.read_bytes() + b"{")
+    before = path.read_bytes()
+    (folder / f"torn-4-{sha256(b'{')[:12]}.txt").mkdir()
+    with pytest.raises(Refused) as caught:
+        Ledger.read(folder)
+    assert rules_of(caught.value) == ["ledger.written"]
+    assert path.read_bytes() == before
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     """A place that takes no ledger is a refusal a person can act on."""
     (tmp_path / "ledger").write_text("a file", encoding="utf-8")
