@@ -267,10 +267,12 @@ def fill_wheelhouse(
     pythons: Sequence[str],
     console: Console,
     home: Path,
+    env: Mapping[str, str] | None = None,
 ) -> None:
     """Download every wheel the locks list for the given interpreters into `folder`, hashes checked.
 
-    What is there already for the same lock and interpreter is not fetched again.
+    What is there already for the same lock and interpreter is not fetched again. `env` is how the network is
+    reached, by default nothing but the proxy and the certificates of this machine.
 
     Raises:
         Refused: naming the lock that could not be fetched.
@@ -292,7 +294,7 @@ def fill_wheelhouse(
                 str(lock),
             ]
             command = [sys.executable, "-I", "-m", "pip", f"--python={python}", "download", *words]
-            done = runner([*command, "--dest", str(folder)], cwd=home, env=scrubbed(home, **_caches()))
+            done = runner([*command, "--dest", str(folder)], cwd=home, env=env or scrubbed(home, **_caches()))
             if not done.ok:
                 raise Refused(
                     Problem(

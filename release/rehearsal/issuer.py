@@ -34,13 +34,14 @@ class Job:
     """What the job shows to be given an ID token; an ID token it is not."""
 
     @property
+    def grant(self) -> dict[str, str]:
+        """The variables by which such a job asks for an ID token."""
+        return {"ACTIONS_ID_TOKEN_REQUEST_URL": self.url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": self.token}
+
+    @property
     def environment(self) -> dict[str, str]:
-        """The variables a runner gives such a job."""
-        return {
-            "GITHUB_ACTIONS": "true",
-            "ACTIONS_ID_TOKEN_REQUEST_URL": self.url,
-            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": self.token,
-        }
+        """All of what a runner gives such a job that a client looks for."""
+        return {"GITHUB_ACTIONS": "true", **self.grant}
 
 
 class Issuer:

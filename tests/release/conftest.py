@@ -8,7 +8,8 @@ import pytest
 
 from tests.release.repo_support import Repo, begin
 
-_FOREIGN = ("ACTIONS_", "GITHUB_", "GIT_", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+_PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+_FOREIGN = ("ACTIONS_", "GITHUB_", "GIT_", "TTA_WHEELHOUSE", *_PROXIES)
 """What a workflow, a git hook or a rehearsal puts into the environment, and tests must not depend on."""
 
 

@@ -214,7 +214,12 @@ BROKEN: list[tuple[str, Callable[[], Judgement]]] = [
     ("metadata.classifier", lambda: wheel(changed("Programming Language :: Python :: 3", "Private :: No"))),
     (
         "metadata.classifier",
-        lambda: wheel(changed("Programming Language :: Python :: 3", "Natural Language :: Ukranian")),
+        lambda: wheel(
+            changed(
+                "Programming Language :: Python :: 3",
+                "Topic :: Communications :: Chat :: AOL Instant Messenger",
+            )
+        ),
     ),
     ("metadata.local-version", local),
     (

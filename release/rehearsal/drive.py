@@ -1,0 +1,400 @@
+"""The `rehearse` stage: a whole release of HEAD on this machine, offline, against the embedded world.
+
+1. A scratch clone of HEAD is made ready: version, changelog date, signed tag.
+2. Environments and wheelhouse are made warm, with the person's own settings; then no network is needed.
+3. Each session of a release runs in the clone, unchanged, in an environment without settings or secrets.
+4. What the indexes hold is compared with the ledger, and all of it is shown.
+"""
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packaging.version import Version
+from rich.box import SIMPLE
+from rich.table import Table
+from rich.text import Text
+
+from release import pythons
+from release.binding import record
+from release.checkout import Checkout
+from release.context import Context
+from release.environments import WHEELHOUSE, fill_wheelhouse
+from release.gates.test import REAL_SERVER_NOT_RUN
+from release.indexes import IndexName
+from release.ledger import Ledger
+from release.model import Checked, Kind, Problem, Refused, Report
+from release.plan import Plan, here
+from release.project import Project
+from release.publisher import FILE as PUBLISHER
+from release.publisher import PublisherFacts
+from release.rehearsal import scratch, world
+from release.rehearsal.environment import child_environment
+from release.rehearsal.reuse import Reused, reusable
+from release.rehearsal.scratch import Scratch
+from release.rehearsal.steps import Step, sessions, steps
+from release.rehearsal.world import World
+from release.rules import changelog
+from release.rules.archives import digest_of
+from release.rules.tag import name_of
+
+__all__ = ["Ran", "result", "run"]
+
+_RESULT = re.compile(r"^RESULT (?P<kind>\S+) (?P<stage>\S+): (?P<sentence>.*)$", re.MULTILINE)
+_WHEELS = ("runtime", "build", "test")
+"""Locks that stages install from into environments of their own."""
+_STAND_IN = "1000001"
+"""Takes the place of the owner's number until a person has filled it in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """One step as it ended."""
+
+    name: str
+    seconds: float
+    proved: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rehearsal:
+    """What every part of one rehearsal needs."""
+
+    context: Context
+    folder: Path
+    facts: PublisherFacts
+    world: World
+    env: dict[str, str]
+    hidden: Path
+    """First on the children's PATH; empty unless Pythons are hidden."""
+    nox: Sequence[str]
+
+
+def run(stage: str, context: Context) -> Report:
+    """Rehearse the release of HEAD; a failing stage stops it and leaves the scratch folder."""
+    del stage
+    began = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="tta-rehearsal-"))
+    try:
+        with ExitStack() as stack:
+            rehearsal = _begin(context, folder, stack)
+            report = _rehearsed(rehearsal, began)
+    except BaseException:
+        context.console.print(f"\nThe scratch folder is left for a look: {folder}", markup=False)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    return report
+
+
+def _begin(context: Context, folder: Path, stack: ExitStack) -> _Rehearsal:
+    facts = PublisherFacts.read(context.root)
+    if not facts.owner_id:
+        facts = facts.model_copy(update={"owner_id": _STAND_IN})
+    started = stack.enter_context(world.start(folder / "world", facts))
+    hidden = folder / "hidden"
+    env = child_environment(
+        {**os.environ, "PATH": _path()},
+        folder=folder / "child",
+        authority=started.authority,
+        proxy=started.proxy_url,
+        first_on_path=[hidden],
+    )
+    env[WHEELHOUSE] = str(_environments(context.root) / "wheelhouse")
+    nox = [sys.executable, "-m", "nox", "--envdir", str(_environments(context.root)), *_backend()]
+    return _Rehearsal(
+        context=context, folder=folder, facts=facts, world=started, env=env, hidden=hidden, nox=nox
+    )
+
+
+def _rehearsed(rehearsal: _Rehearsal, began: float) -> Report:
+    context, fast = rehearsal.context, rehearsal.context.options.fast
+    checkout = Checkout(context.root, context.runner)
+    head, outer = checkout.head(), _own_ledger(context)
+    notes = _left_out(rehearsal, checkout)
+    clone = scratch.clone(context.runner, context.root, rehearsal.folder, rehearsal.env)
+    version = _version_to_prepare(context, clone)
+    plan = here()
+    # What prepare is going to change is known before it runs: version and changelog, nothing else.
+    expected = _reused(outer, head, head if version is None else "", plan, fast=fast)
+    if fast and not {("test", leg) for leg in plan.legs["test"]} <= _keys(expected):
+        plan = _one_python(rehearsal, plan)
+    before = [Step(session="prepare", words=[str(version)])] if version is not None else []
+    needed = [*before, *steps(plan.legs, tag=None, fast=fast, reused=_keys(expected))]
+    _warm(rehearsal, clone, sessions(needed), plan)
+    done: list[Ran] = []
+    for step in before:
+        clone.add_entry()
+        done.append(_step(rehearsal, clone, step, place=f"before {len(needed) - 1}"))
+        clone.commit_release(step.words[0])
+    tag: str | None = name_of(Project.read(clone.root).version)
+    if not clone.publish(tag):
+        notes.append("a signed tag: there is no ssh-keygen here, so the tag's rules were not checked")
+        tag = None
+    released = Checkout(clone.root, context.runner).head()
+    reused = _reused(outer, head, released, plan, fast=fast)
+    chosen = steps(plan.legs, tag=tag, fast=fast, reused=_keys(reused))
+    for number, step in enumerate(chosen, start=1):
+        place = f"{number} of {len(chosen)}"
+        done.append(_step(rehearsal, clone, step, place=place, ref=f"refs/tags/{tag}", sha=released))
+        if step.session == "build":
+            done += _take_over(context, clone, reused)
+    return _judged(rehearsal, clone, plan, done, notes, began)
+
+
+def _left_out(rehearsal: _Rehearsal, checkout: Checkout) -> list[str]:
+    """What this rehearsal cannot show, as far as it is known at the start."""
+    notes: list[str] = []
+    if dirty := checkout.dirty():
+        notes.append(f"{len(dirty)} uncommitted files: a release is of a commit")
+    if rehearsal.facts.owner_id == _STAND_IN:
+        notes.append(f"the owner's number: {PUBLISHER} does not have it yet, {_STAND_IN} stood in")
+    notes.append("attestations: this pipeline does not sign yet")
+    return notes
+
+
+def _own_ledger(context: Context) -> Ledger | None:
+    """The checkout's own ledger; a missing or broken one is nothing to reuse."""
+    try:
+        return Ledger.read(context.ledger)
+    except Refused:
+        return None
+
+
+def _version_to_prepare(context: Context, clone: Scratch) -> Version | None:
+    text = (clone.root / changelog.FILE).read_text(encoding="utf-8")
+    tags = Checkout(clone.root, context.runner).tags()
+    return scratch.next_version(Project.read(clone.root), text, tags, today=context.now().date())
+
+
+def _reused(outer: Ledger | None, head: str, released: str, plan: Plan, *, fast: bool) -> list[Reused]:
+    return reusable(outer, head=head, released=released, plan=plan.legs) if fast else []
+
+
+def _keys(reused: Sequence[Reused]) -> set[tuple[str, str]]:
+    return {(each.stage, each.leg) for each in reused}
+
+
+def _one_python(rehearsal: _Rehearsal, plan: Plan) -> Plan:
+    """Let the rehearsed commands see the newest Python alone: --fast, where nothing can be reused."""
+    *others, main = plan.legs["test"] or [""]
+    if os.name == "nt" or not main:
+        return plan
+    rehearsal.hidden.mkdir()
+    for version in others:
+        program = rehearsal.hidden / f"python{version}"
+        program.write_text("#!/bin/sh\necho 'hidden by rehearse --fast' >&2\nexit 127\n", encoding="utf-8")
+        program.chmod(0o755)
+    absent = tuple(f"test {version}: left out by --fast" for version in others)
+    return replace(plan, legs={**plan.legs, "test": (main,)}, absent=(*plan.absent, *absent))
+
+
+def _warm(rehearsal: _Rehearsal, clone: Scratch, names: Sequence[str], plan: Plan) -> None:
+    """Install every environment and fill the wheelhouse, with the person's own settings and network."""
+    context = rehearsal.context
+    console = context.console
+    console.rule("environments and wheelhouse", align="left")
+    began = time.monotonic()
+    words = [*rehearsal.nox, "--install-only", "--session", *names]
+    finished = context.runner(words, cwd=clone.root, env={**os.environ, "PATH": _path()}, show=True)
+    if not finished.ok:
+        raise Refused(
+            Problem(
+                rule="rehearsal.warm",
+                where="environments",
+                what=f"could not be installed:\n{finished.tail(10)}",
+                remedy="connect to the network once and run the same command again; later runs need none",
+            )
+        )
+    found = {version: path for version, path in pythons.found().items() if version in plan.legs["test"]}
+    interpreters = list(dict.fromkeys([*list(found.values())[:1], *list(found.values())[-1:]])) or [
+        sys.executable
+    ]
+    fill_wheelhouse(
+        context.runner,
+        Path(rehearsal.env[WHEELHOUSE]),
+        locks=[clone.root / "release" / "locks" / f"{name}.txt" for name in _WHEELS],
+        pythons=interpreters,
+        console=console,
+        home=rehearsal.folder,
+        env=os.environ,
+    )
+    console.print(f"  warm after {time.monotonic() - began:.1f} s; nothing from here on needs a network")
+
+
+def _step(
+    rehearsal: _Rehearsal, clone: Scratch, step: Step, *, place: str, ref: str = "", sha: str = ""
+) -> Ran:
+    """Run one session in the clone; a failure refuses with the stage's own words."""
+    context, env = rehearsal.context, dict(rehearsal.env)
+    if step.uploads_to is not None:
+        environment = rehearsal.facts.environments[step.uploads_to]
+        env |= rehearsal.world.issuer.job(environment, ref=ref, sha=sha).grant
+    mode = [] if step.session == "prepare" else ["--mode", "rehearsal"]
+    words = [*rehearsal.nox, "-R", "--session", step.session, "--", *mode, *step.words]
+    context.console.rule(f"{place}: {step.name}", align="left")
+    began = time.monotonic()
+    finished = context.runner(words, cwd=clone.root, env=env, show=True)
+    seconds = time.monotonic() - began
+    kind, sentence = result(finished.stdout)
+    if not finished.ok or kind != "done":
+        said = sentence or finished.tail(10)
+        raise Refused(
+            Problem(
+                rule="rehearsal.stage",
+                where=f"{step.name} ({place}, {kind or f'exit code {finished.code}'})",
+                what=said,
+                remedy="mend what the stage says above, commit, rehearse again: a release would stop there",
+            )
+        )
+    return Ran(name=step.name, seconds=seconds, proved=sentence)
+
+
+def result(output: str) -> tuple[str, str]:
+    """Kind and sentence of the last RESULT line a stage printed; empty texts without one."""
+    found = list(_RESULT.finditer(output))
+    return (found[-1]["kind"], found[-1]["sentence"].rstrip()) if found else ("", "")
+
+
+def _take_over(context: Context, clone: Scratch, reused: Sequence[Reused]) -> list[Ran]:
+    """Record what the checkout's own ledger has proved already in the rehearsal's ledger."""
+    inside = replace(context, root=clone.root, options=replace(context.options, evidence=False))
+    ledger = Ledger.read(inside.ledger)
+    for each in reused:
+        report = Report(kind=Kind.DONE, sentence="", figures=each.figures, tools=each.tools)
+        record(inside, ledger, each.stage, each.leg, report, each.outcome)
+    return [
+        Ran(
+            name=each.stage if each.leg == "all" else f"{each.stage}-{each.leg}",
+            seconds=0.0,
+            proved=f"taken from this checkout's ledger, line n={each.n}, as {each.outcome.value}",
+        )
+        for each in reused
+    ]
+
+
+def _judged(
+    rehearsal: _Rehearsal, clone: Scratch, plan: Plan, done: Sequence[Ran], notes: list[str], began: float
+) -> Report:
+    """Compare what the indexes hold with the ledger, show everything, keep the ledger for a look."""
+    context, started = rehearsal.context, rehearsal.world
+    ledger = Ledger.read(clone.root / "ledger")
+    opening = ledger.opening
+    problems = [*_digest_problems(started, ledger), *_defects(started)]
+    seconds = time.monotonic() - began
+    context.console.rule("rehearsed", align="left")
+    context.console.print(stage_table(done, seconds))
+    context.console.print(digest_table(started, ledger))
+    if problems:
+        raise Refused(*problems)
+    notes += plan.absent
+    notes += sorted({REAL_SERVER_NOT_RUN for each in done if REAL_SERVER_NOT_RUN in each.proved})
+    kept = context.root / "report" / "rehearsal"
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(clone.root / "ledger", kept)
+    refused = ", ".join(f"{host} ({count})" for host, count in sorted(started.proxy.refused.items()))
+    return Report(
+        kind=Kind.DONE,
+        sentence=(
+            f"{opening.project} {opening.version} went from {opening.tag or 'HEAD'} to PyPI in {len(done)} stages "
+            f"and {seconds:.0f} s; {len(opening.artifacts)} files have the same digests everywhere"
+        ),
+        checked=[
+            Checked(what="hosts refused", found=refused or "none was asked for"),
+            *(Checked(what="not shown here", found=note) for note in notes),
+            Checked(what="ledger kept", found="report/rehearsal/ledger.jsonl"),
+        ],
+        figures={"stages": len(done), "took_ms": round(seconds * 1000)},
+    )
+
+
+def _digest_problems(started: World, ledger: Ledger) -> list[Problem]:
+    """Files of the ledger that an index does not hold with the ledger's digest."""
+    pairs = [
+        (artifact, name, _held(started, ledger, name, artifact.name))
+        for artifact in ledger.opening.artifacts
+        for name in IndexName
+    ]
+    return [
+        Problem(
+            rule="rehearsal.same-digests",
+            where=f"{name}: {artifact.name}",
+            what=f"holds {held or 'nothing'}, the ledger has {artifact.sha256}",
+            remedy="the pipeline changed bytes on their way: find out where before any release",
+        )
+        for artifact, name, held in pairs
+        if held != artifact.sha256
+    ]
+
+
+def _held(started: World, ledger: Ledger, name: IndexName, file: str) -> str:
+    """SHA-256 of the bytes an index keeps under a file name, empty when it has none."""
+    index = started.indexes[name]
+    project = index.projects.get(ledger.opening.project)
+    return digest_of(index.content(file)) if project is not None and file in project.files else ""
+
+
+def _defects(started: World) -> list[Problem]:
+    """What went wrong in the embedded world itself."""
+    return [
+        Problem(
+            rule="rehearsal.world",
+            where="the embedded world",
+            what=f"failed: {failure!r}",
+            remedy="this is a defect of the rehearsal, not of the release: mend release/rehearsal",
+        )
+        for failure in started.failures
+    ]
+
+
+def stage_table(done: Sequence[Ran], seconds: float) -> Table:
+    """Every stage, what it took and what it proved."""
+    table = Table(box=SIMPLE, pad_edge=False)
+    table.add_column("stage", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    table.add_column("what it proved", overflow="fold")
+    for ran in done:
+        table.add_row(ran.name, f"{ran.seconds:.1f}", Text(ran.proved))
+    table.add_row("together", f"{seconds:.1f}", "with the environments")
+    return table
+
+
+def digest_table(started: World, ledger: Ledger) -> Table:
+    """The digest of each file in the ledger and on each index."""
+    table = Table(box=SIMPLE, pad_edge=False)
+    for title in ("file", "sha256 from the build", *(name.value for name in IndexName)):
+        table.add_column(title, overflow="fold")
+    for artifact in ledger.opening.artifacts:
+        held = [_held(started, ledger, name, artifact.name) for name in IndexName]
+        said = ["the same" if digest == artifact.sha256 else digest or "absent" for digest in held]
+        table.add_row(artifact.name, artifact.sha256, *said)
+    return table
+
+
+def _environments(root: Path) -> Path:
+    """The folder of nox's environments: the one this session runs in, or the checkout's own."""
+    if os.environ.get("NOX_CURRENT_SESSION"):
+        return Path(sys.prefix).parent
+    return root / ".nox"
+
+
+def _backend() -> list[str]:
+    """Make the children's nox use the kind of environments that the outer one has made."""
+    config = Path(sys.prefix) / "pyvenv.cfg"
+    if not os.environ.get("NOX_CURRENT_SESSION") or not config.is_file():
+        return []
+    made_by_uv = re.search(r"^uv *=", config.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    return ["--default-venv-backend", "uv" if made_by_uv else "virtualenv"]
+
+
+def _path() -> str:
+    """PATH without this session's own environment: its python would be taken for the machine's."""
+    own = {str(Path(sys.executable).parent), str(Path(sys.prefix) / "bin")}
+    parts = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(part for part in parts if part not in own)
