@@ -302,8 +302,8 @@ def _judged(
     return Report(
         kind=Kind.DONE,
         sentence=(
-            f"{opening.project} {opening.version} went from {opening.tag or 'HEAD'} to PyPI in {len(done)} stages "
-            f"and {seconds:.0f} s; {len(opening.artifacts)} files have the same digests everywhere"
+            f"{opening.project} {opening.version} went from {opening.tag or 'HEAD'} to PyPI in {seconds:.0f} s "
+            f"and {len(done)} stages; {len(opening.artifacts)} files have the same digests everywhere"
         ),
         checked=[
             Checked(what="hosts refused", found=refused or "none was asked for"),
