@@ -87,9 +87,13 @@ class Scope:
 def sampled_modules(graph: Graph, modules: Sequence[str], *, seed: str) -> list[str]:
     """The modules a sample may take: one below each root in turn, in an order that the seed decides.
 
-    Left out are those without tests of their own and those that too many files judge.
+    Left out are those without functions or tests of their own, and those that too many files judge.
     """
-    quick = [module for module in modules if 0 < len(graph.own_tests(module)) <= SAMPLE_TEST_FILES]
+    quick = [
+        module
+        for module in modules
+        if function_lines(graph.sources[module]) and 0 < len(graph.own_tests(module)) <= SAMPLE_TEST_FILES
+    ]
     roots = sorted({module.partition("/")[0] for module in quick})
     groups = [spread([each for each in quick if each.startswith(f"{root}/")], seed) for root in roots]
     return list(interleaved(groups))

@@ -33,6 +33,7 @@ def write(
     *,
     part: str,
     leg: str,
+    tool: str,
     took_ms: int,
 ) -> None:
     """Write `mutation.json`, and `mutation-survivors.toml` with an entry for each unexplained mutant."""
@@ -42,7 +43,7 @@ def write(
         "part": part,
         "leg": leg,
         "took_ms": took_ms,
-        "mutmut": version("mutmut"),
+        "mutmut": tool,
         "rest_floor": floors.get(REST),
         "modules": {each.module: _module(each, floors, by_key) for each in measured},
         "not_mutated": [
@@ -92,6 +93,7 @@ def report_of(
     explained: Sequence[Explanation],
     *,
     part: str,
+    tool: str,
     took_ms: int,
 ) -> Report:
     """The stage's report for a run that nothing refused, or the table above its problems."""
@@ -142,7 +144,7 @@ def report_of(
             "without_floor": len(without),
             "took_ms": took_ms,
         },
-        tools={"mutmut": version("mutmut"), "pytest": version("pytest")},
+        tools={"mutmut": tool, "pytest": version("pytest")},
     )
 
 

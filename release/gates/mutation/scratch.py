@@ -13,14 +13,14 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
 from release.context import Context
 from release.gates.mutation.verdicts import SURVIVORS
 from release.model import Problem, Refused
+from release.runner import Finished
 
-__all__ = ["Kept", "Settings", "Slot", "environment", "files", "outside", "snapshot"]
+__all__ = ["Kept", "Settings", "Slot", "ask_git", "environment", "files", "outside", "snapshot"]
 
 SOURCE_ROOTS = ("src/", "release/", "tests/")
 """Python files below these are followed by their imports; all other files count as data."""
@@ -60,14 +60,19 @@ class Settings:
         )
 
 
+def ask_git(context: Context, *words: str) -> Finished:
+    """What git answers, which may be that it knows no such thing."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return context.runner(["git", *words], cwd=context.root, env=env | {"LC_ALL": "C"})
+
+
 def git(context: Context, *words: str) -> str:
     """What git prints.
 
     Raises:
         Refused: when it fails.
     """
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    finished = context.runner(["git", *words], cwd=context.root, env=env | {"LC_ALL": "C"})
+    finished = ask_git(context, *words)
     if not finished.ok:
         raise Refused(
             Problem(
@@ -109,12 +114,17 @@ def snapshot(context: Context, names: Iterable[str], folder: Path) -> None:
         )
 
 
-def outside(root: Path, names: Iterable[str]) -> str:
+def outside(root: Path, names: Iterable[str], *, tool: str) -> str:
     """A digest of what verdicts depend on besides imported Python: data files, settings, the tools.
 
     Floors, explanations and prose are left out: no test run depends on them.
+
+    Args:
+        root: Where the files are.
+        names: All files of the tree.
+        tool: mutmut's version.
     """
-    digest = hashlib.sha256(f"{sys.version} mutmut {version('mutmut')}".encode())
+    digest = hashlib.sha256(f"{sys.version} mutmut {tool}".encode())
     for name in names:
         followed = name.endswith(".py") and name.startswith(SOURCE_ROOTS)
         if followed or name.endswith(".md") or name == SURVIVORS:
@@ -212,6 +222,8 @@ class Kept:
     """Verdicts and generated mutants of earlier runs, in `mutants/`, which git ignores."""
 
     folder: Path
+    tool: str
+    """mutmut's version: another one makes other mutants."""
 
     def codes(self, module: str, inputs: str) -> dict[str, int]:
         """Exit codes by mutant from runs on exactly these inputs; empty when anything has changed."""
@@ -235,7 +247,7 @@ class Kept:
 
     def generated(self, module: str, source: str, lines: Sequence[int] | None) -> Path:
         """Where the mutants of exactly this source are, or are to be put."""
-        text = f"{version('mutmut')}\n{module}\n{'all' if lines is None else list(lines)}\n{source}"
+        text = f"{self.tool}\n{module}\n{'all' if lines is None else list(lines)}\n{source}"
         return self.folder / "generated" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
     def forget(self, used: Iterable[Path]) -> None:

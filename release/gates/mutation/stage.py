@@ -4,7 +4,7 @@ A whole run or a shard is evidence for a release. A sample counts in a rehearsal
 changed is for a person or a pull request and is recorded nowhere.
 """
 
-import importlib.util
+import importlib.metadata
 import sys
 import tempfile
 import time
@@ -18,7 +18,7 @@ from release.gates.mutation.campaign import RESERVE_S, Campaign, Part, Scope, sa
 from release.gates.mutation.imports import Graph
 from release.gates.mutation.mutants import Shard
 from release.gates.mutation.report import report_of, write
-from release.gates.mutation.scratch import Kept, Settings, files, git, outside, snapshot
+from release.gates.mutation.scratch import Kept, Settings, ask_git, files, git, outside, snapshot
 from release.gates.mutation.verdicts import (
     SURVIVORS,
     Measured,
@@ -31,7 +31,7 @@ from release.ledger import Outcome
 from release.model import Kind, Mode, Problem, Refused, Report
 from release.resume import done
 
-__all__ = ["run", "scope_of"]
+__all__ = ["mutmut_version", "run", "scope_of"]
 
 
 def scope_of(options: Options) -> Scope:
@@ -70,8 +70,7 @@ def run(stage: str, context: Context) -> Report:
     if scope.part is Part.CHANGED:
         ledger = None
     try:
-        _can_run_here()
-        report = _work(context, scope)
+        report = _work(context, scope, tool=mutmut_version())
     except Refused as refused:
         if ledger is not None:
             failed = Report(kind=Kind.REFUSED, sentence="", figures={"problems": len(refused.problems)})
@@ -82,7 +81,7 @@ def run(stage: str, context: Context) -> Report:
     return report
 
 
-def _work(context: Context, scope: Scope) -> Report:
+def _work(context: Context, scope: Scope, *, tool: str) -> Report:
     """Measure and judge.
 
     Raises:
@@ -90,7 +89,7 @@ def _work(context: Context, scope: Scope) -> Report:
     """
     began = time.time()
     with tempfile.TemporaryDirectory(prefix="tta-mutation-") as scratch:
-        campaign = _campaign(context, scope, Path(scratch), began)
+        campaign = _campaign(context, scope, Path(scratch), began=began, tool=tool)
         if not campaign.modules:
             return Report(kind=Kind.DONE, sentence=f"no module to mutate: nothing differs from {MAIN}")
         measured = campaign.measure()
@@ -109,9 +108,10 @@ def _work(context: Context, scope: Scope) -> Report:
         explained,
         part=scope.part,
         leg=scope.leg,
+        tool=tool,
         took_ms=took_ms,
     )
-    report = report_of(measured, floors, explained, part=scope.part, took_ms=took_ms)
+    report = report_of(measured, floors, explained, part=scope.part, tool=tool, took_ms=took_ms)
     if problems:
         for line in report.checked:
             context.console.print(f"  {line.what}  {line.found}", markup=False)
@@ -119,7 +119,7 @@ def _work(context: Context, scope: Scope) -> Report:
     return report
 
 
-def _campaign(context: Context, scope: Scope, scratch: Path, began: float) -> Campaign:
+def _campaign(context: Context, scope: Scope, scratch: Path, *, began: float, tool: str) -> Campaign:
     """Copy the tree, read who imports whom, and choose the modules."""
     names = files(context)
     pristine = scratch / "pristine"
@@ -130,8 +130,8 @@ def _campaign(context: Context, scope: Scope, scratch: Path, began: float) -> Ca
         {name: _text(pristine / name) for name in names if name.endswith(".py") and name.startswith(folders)}
     )
     modules = [name for name in names if settings.mutated(name)]
-    seed = Checkout(context.root, context.runner).tree()
     sampled = scope.part is Part.SAMPLE
+    seed = Checkout(context.root, context.runner).tree() if sampled else ""
     if sampled:
         modules = sampled_modules(graph, modules, seed=seed)
     elif scope.part is Part.CHANGED:
@@ -145,8 +145,8 @@ def _campaign(context: Context, scope: Scope, scratch: Path, began: float) -> Ca
         graph=graph,
         modules=modules,
         seed=seed,
-        outside="" if sampled else outside(pristine, names),
-        kept=Kept(folder=scratch / "kept" if sampled else context.root / "mutants"),
+        outside="" if sampled else outside(pristine, names, tool=tool),
+        kept=Kept(folder=scratch / "kept" if sampled else context.root / "mutants", tool=tool),
         until=began + scope.seconds - RESERVE_S if sampled else None,
     )
 
@@ -178,8 +178,9 @@ def _main(context: Context) -> str:
 def _floors_before(context: Context) -> dict[str, int]:
     """The floors on the main branch; empty where it is not known or has no pyproject.toml."""
     for ref in (f"refs/remotes/{MAIN}", "refs/heads/main"):
-        if git(context, "for-each-ref", ref) and git(context, "ls-tree", ref, "pyproject.toml"):
-            return dict(Settings.read(git(context, "cat-file", "blob", f"{ref}:pyproject.toml")).floors)
+        found = ask_git(context, "cat-file", "blob", f"{ref}:pyproject.toml")
+        if found.ok:
+            return dict(Settings.read(found.stdout).floors)
     return {}
 
 
@@ -196,17 +197,21 @@ def _nothing_judged(scope: Scope, measured: Sequence[Measured]) -> list[Problem]
     ]
 
 
-def _can_run_here() -> None:
-    if importlib.util.find_spec("mutmut") is not None and sys.platform != "win32":
-        return
-    raise Refused(
-        Problem(
-            rule="mutation.tool",
-            where="mutmut",
-            what="is not installed for this Python" if sys.platform != "win32" else "does not run on Windows",
-            remedy="run `nox -s mutation`, which installs its lock; on Windows run it in WSL",
-        )
-    )
+def mutmut_version(platform: str = sys.platform) -> str:
+    """The version of mutmut that is installed.
+
+    Raises:
+        Refused: when there is none, or when it cannot run on this platform.
+    """
+    remedy = "run `nox -s mutation`, which installs its lock; on Windows run it in WSL"
+    if platform == "win32":
+        what = "does not run on Windows"
+        raise Refused(Problem(rule="mutation.tool", where="mutmut", what=what, remedy=remedy))
+    try:
+        return importlib.metadata.version("mutmut")
+    except importlib.metadata.PackageNotFoundError:
+        what = "is not installed for this Python"
+        raise Refused(Problem(rule="mutation.tool", where="mutmut", what=what, remedy=remedy)) from None
 
 
 def _usage(what: str) -> Problem:

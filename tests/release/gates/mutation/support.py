@@ -1,0 +1,168 @@
+"""A small project under git, and a runner that answers for mutmut's driver and lets git run."""
+
+import datetime as dt
+import io
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from release.context import Context, Options
+from release.gates.mutation import driver
+from release.runner import Finished, LocalRunner
+from tests.release.gates.support import commit_all
+
+PYPROJECT = """
+[tool.mutmut]
+source_paths = ["src", "release"]
+do_not_mutate = ["release/left_out.py"]
+
+[tool.tta-release.mutation-floors]
+"""
+
+TREE = {
+    ".gitignore": "/mutants/\n/report/\n",
+    "README.md": "words",
+    "pyproject.toml": PYPROJECT,
+    "release/__init__.py": "",
+    "release/a.py": "def make():\n    return 1\n",
+    "release/b.py": "from release.a import make\n\ndef twice():\n    return 2 * make()\n",
+    "release/left_out.py": "def never():\n    return 1\n",
+    "release/untested.py": "def lonely():\n    return 1\n",
+    "src/pkg/__init__.py": "",
+    "src/pkg/c.py": "def count():\n    return 3\n",
+    "tests/library/test_c.py": "from pkg.c import count\n",
+    "tests/release/test_a.py": "from release.a import make\n",
+    "tests/release/test_b.py": "from release.b import twice\n",
+}
+
+FUNCTIONS = {
+    "release/a.py": "make",
+    "release/b.py": "twice",
+    "release/untested.py": "lonely",
+    "src/pkg/c.py": "count",
+}
+
+
+def name_of(module: str, number: int) -> str:
+    """mutmut's name of a mutant of the tree's modules."""
+    dotted = module.removeprefix("src/").removesuffix(".py").replace("/", ".")
+    return f"{dotted}.x_{FUNCTIONS[module]}__mutmut_{number}"
+
+
+def project(root: Path, floors: Mapping[str, int] | None = None) -> Path:
+    """Write the tree with these floors and commit it."""
+    for name, text in TREE.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    if floors:
+        with_floors(root, floors)
+    commit_all(root)
+    return root
+
+
+def with_floors(root: Path, floors: Mapping[str, int]) -> None:
+    """Write floors, uncommitted."""
+    lines = "".join(f'"{name}" = {floor}\n' for name, floor in floors.items())
+    (root / "pyproject.toml").write_text(PYPROJECT + lines, encoding="utf-8")
+
+
+@dataclass(kw_only=True)
+class Machine:
+    """A runner. Each function of the tree has three mutants: two of code, the third of wording."""
+
+    codes: dict[str, int] = field(default_factory=dict[str, int])
+    """Exit code by mutant; those not named are killed."""
+    baseline: int = 0
+    control: int = 0
+    dies: tuple[int, str] = (0, "")
+    """Exit code and output of the judging driver."""
+    generates: int = 0
+    """Exit code of the generating driver."""
+    during: Callable[[], object] = lambda: None
+    """Called while a module is judged."""
+    judged: list[str] = field(default_factory=list[str])
+    """Mutants that were run, in order."""
+    jobs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    environments: list[Mapping[str, str]] = field(default_factory=list[Mapping[str, str]])
+    metadata: int = 0
+
+    def __call__(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        show: bool = False,
+        timeout_s: float | None = None,
+    ) -> Finished:
+        words = [os.fspath(word) for word in argv]
+        if words[0] == "git":
+            return LocalRunner()(words, cwd=cwd, env=env)
+        if driver.__file__ not in words:
+            assert "prepare_metadata_for_build_wheel" in words[3]
+            return Finished(argv=words, code=self.metadata, stdout="", stderr="no such backend", took_ms=1)
+        job = json.loads(Path(words[-1]).read_text(encoding="utf-8"))
+        self.jobs.append(job | {"timeout_s": timeout_s, "show": show})
+        self.environments.append(env or {})
+        code, output = self._generate(job) if words[-2] == "generate" else self._judge(job, cwd)
+        return Finished(argv=words, code=code, stdout=output, stderr="", took_ms=1)
+
+    def _generate(self, job: dict[str, list[dict[str, str]]]) -> tuple[int, str]:
+        if self.generates:
+            return self.generates, "cannot parse"
+        for each in job["modules"]:
+            module = each["path"]
+            mutants: dict[str, list[str]] = {}
+            for number, line in enumerate(("return None", "return 7", 'raise ValueError("XXnoXX")'), start=1):
+                before = 'raise ValueError("no")' if number == 3 else "return 1"
+                name = name_of(module, number) if module in FUNCTIONS else ""
+                mangled = name.rpartition(".")[2].partition("__")[0]
+                if name:
+                    mutants[name] = [
+                        f"def {mangled}__mutmut_orig():\n    {before}\n",
+                        f"def {mangled}__mutmut_{number}():\n    {line}\n",
+                    ]
+            out = Path(each["out"])
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(
+                json.dumps({"code": f"# mutated {module}\n", "mutants": mutants}), encoding="utf-8"
+            )
+        return 0, ""
+
+    def _judge(self, job: dict[str, list[str]], cwd: Path) -> tuple[int, str]:
+        self.during()
+        mutated = [
+            path
+            for path in (cwd / "mutants").rglob("*.py")
+            if path.read_text(encoding="utf-8").startswith("# mutated")
+        ]
+        assert len(mutated) == 1
+        answers: list[dict[str, Any]] = [{"kind": "baseline", "code": self.baseline, "name": ""}]
+        if not self.baseline:
+            answers.append({"kind": "control", "code": self.control, "name": driver.CONTROL})
+        if not self.baseline and not self.control:
+            self.judged.extend(job["mutants"])
+            answers += [
+                {"kind": "mutant", "code": self.codes.get(name, 1), "name": name} for name in job["mutants"]
+            ]
+        lines = "".join(json.dumps(each) + "\n" for each in answers)
+        Path(str(job["results"])).write_text(lines + '{"kind": "mut', encoding="utf-8")
+        return self.dies if self.dies[0] else (0, "1 failed in 0.1s")
+
+
+def context_of(root: Path, machine: Machine, options: Options | None = None) -> tuple[Context, io.StringIO]:
+    """A context over the project with these options and captured output."""
+    output = io.StringIO()
+    context = Context(
+        root=root,
+        runner=machine,
+        console=Console(file=output, soft_wrap=True),
+        now=lambda: dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC),
+        options=options or Options(),
+    )
+    return context, output

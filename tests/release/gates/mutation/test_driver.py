@@ -1,0 +1,234 @@
+"""The driver keeps to its protocol; that it fits the real mutmut, each rehearsal shows."""
+
+import json
+import queue
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Self
+
+import pytest
+
+from release.gates.mutation import driver
+
+
+@dataclass(kw_only=True)
+class StandIn:
+    """mutmut, as far as the driver uses it; mutants end with the codes given."""
+
+    codes: dict[str, int] = field(default_factory=dict[str, int])
+    baseline: int = 0
+    slow: int = 0
+    """So many times an answer is not there yet."""
+    on_wait: Callable[[], object] = lambda: None
+    submitted: list[tuple[str, list[str], int]] = field(default_factory=list[tuple[str, list[str], int]])
+    active: list[str] = field(default_factory=list[str])
+    stopped: bool = False
+
+    def __post_init__(self) -> None:
+        tests = defaultdict[str, set[str]](set)
+        tests["a.x_make"] = {"t::slow", "t::quick"}
+        tests["a.x_other"] = {"t::quick"}
+        self.state = SimpleNamespace(
+            duration_by_test={"t::slow": 2.0, "t::quick": 0.5}, tests_by_mangled_function_name=tests
+        )
+        self.config = SimpleNamespace(
+            timeout_constant=1.0,
+            timeout_multiplier=3.0,
+            pytest_add_cli_args_test_selection=[],
+            forkserver_warmup="collect",
+        )
+
+    def module(self, name: str) -> SimpleNamespace:
+        return {
+            "configuration": SimpleNamespace(
+                config=lambda: self.config, ForkServerWarmup=SimpleNamespace(NONE="none")
+            ),
+            "mutation.trampoline": SimpleNamespace(set_mutant_under_test=self.active.append),
+            "runners.harness": SimpleNamespace(PytestRunner=lambda: SimpleNamespace(warm_up=lambda: None)),
+            "workers.isolation": SimpleNamespace(get_mutant_runner=self.runner),
+            "state": SimpleNamespace(state=lambda: self.state),
+        }[name]
+
+    def runner(self, workers: int) -> Self:
+        assert workers == 1
+        return self
+
+    def collect_stats(self, tests: list[str]) -> int:
+        assert tests == []
+        assert self.active == ["stats"]
+        return self.baseline
+
+    def startup(self) -> None:
+        assert self.active == ["stats", ""]
+        assert self.config.forkserver_warmup == "none"
+
+    def submit(self, mutant_name: str, tests: list[str], cpu_time_limit: int, estimated_time: float) -> None:
+        assert estimated_time > 0
+        self.submitted.append((mutant_name, tests, cpu_time_limit))
+
+    def wait_for_result(self, timeout: float | None = None) -> SimpleNamespace:
+        assert timeout == driver.POLL_S
+        self.on_wait()
+        if self.slow:
+            self.slow -= 1
+            raise queue.Empty
+        return SimpleNamespace(exit_code=self.codes.get(self.submitted[-1][0], 0))
+
+    def stop_all_workers(self) -> None:
+        self.stopped = True
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory and a `sys.path` that the driver may change."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return tmp_path
+
+
+def judged(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, *mutants: str, until: float | None = None
+) -> list[tuple[str, int, str]]:
+    """Run the driver on mutants; returns its answers."""
+    monkeypatch.setattr(driver, "_mutmut", stand_in.module)
+    job = {"tests": ["t"], "mutants": mutants, "results": "r.jsonl", "stop": "stop", "until": until}
+    driver.judge(job)
+    lines = Path("r.jsonl").read_text(encoding="utf-8").splitlines()
+    return [(each["kind"], each["code"], each["name"]) for each in map(json.loads, lines)]
+
+
+def test_each_mutant_is_answered_after_baseline_and_control(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the tests say counts only when they pass without a mutant, twice."""
+    stand_in = StandIn(codes={"a.x_make__mutmut_1": 1}, slow=2)
+    assert judged(stand_in, monkeypatch, "a.x_make__mutmut_1", "a.x_other__mutmut_1") == [
+        ("baseline", 0, ""),
+        ("control", 0, driver.CONTROL),
+        ("mutant", 1, "a.x_make__mutmut_1"),
+        ("mutant", 0, "a.x_other__mutmut_1"),
+    ]
+    assert sys.path[:2] == [str(workplace / "mutants/src"), str(workplace / "mutants")]
+    assert stand_in.config.pytest_add_cli_args_test_selection == ["t"]
+    assert stand_in.stopped
+
+
+def test_quick_tests_run_first_and_time_is_limited(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most mutants die in the first test; an endless one must end."""
+    del workplace
+    stand_in = StandIn()
+    judged(stand_in, monkeypatch, "a.x_make__mutmut_1")
+    assert stand_in.submitted == [
+        (driver.CONTROL, ["t::quick", "t::slow"], 21),
+        ("a.x_make__mutmut_1", ["t::quick", "t::slow"], 21),
+    ]
+
+
+def test_mutant_without_tests_is_not_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Running no test would pass."""
+    del workplace
+    stand_in = StandIn()
+    assert judged(stand_in, monkeypatch, "a.x_none__mutmut_1")[-1] == ("mutant", 33, "a.x_none__mutmut_1")
+    assert len(stand_in.submitted) == 1
+
+
+def test_nothing_runs_after_a_red_baseline(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mutant would look killed."""
+    del workplace
+    stand_in = StandIn(baseline=1)
+    assert judged(stand_in, monkeypatch, "a.x_make__mutmut_1") == [("baseline", 1, "")]
+    assert not stand_in.submitted
+
+
+def test_nothing_runs_after_a_failed_control(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that fail in a worker without a mutant would kill every mutant."""
+    del workplace
+    stand_in = StandIn(codes={driver.CONTROL: 1})
+    assert judged(stand_in, monkeypatch, "a.x_make__mutmut_1")[-1] == ("control", 1, driver.CONTROL)
+    assert stand_in.stopped
+
+
+def test_time_over_before_the_first_mutant(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample ends in time."""
+    del workplace
+    assert judged(StandIn(), monkeypatch, "a.x_make__mutmut_1", until=1.0) == [("baseline", 0, "")]
+
+
+def test_stop_file_ends_the_work_under_a_running_mutant(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted stage does not wait for hours of mutants."""
+    stand_in = StandIn(slow=1000, on_wait=(workplace / "stop").touch)
+    assert judged(stand_in, monkeypatch, "a.x_make__mutmut_1") == [("baseline", 0, "")]
+    assert stand_in.slow == 999
+    assert stand_in.stopped
+
+
+SOURCE = "def make():\n    return 1\n"
+MUTATED = "def x_make__mutmut_orig():\n    return 1\ndef x_make__mutmut_1():\n    return 2\n"
+
+
+def test_generate_writes_each_mutant_with_its_original(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stage compares the two to say what changed."""
+    (workplace / "a.py").write_text(SOURCE, encoding="utf-8")
+    asked: list[object] = []
+
+    def mutate(path: str, source: str, lines: set[int] | None) -> SimpleNamespace:
+        asked.extend([path, source, lines])
+        spans = {"x_make__mutmut_orig": (1, 2), "x_make__mutmut_1": (3, 4)}
+        return SimpleNamespace(
+            code=MUTATED,
+            mutant_names=["x_make__mutmut_1"],
+            line_span_by_function_name={
+                name: SimpleNamespace(start=start, end=end) for name, (start, end) in spans.items()
+            },
+        )
+
+    def named(path: Path, name: str) -> str:
+        return f"{path.stem}.{name}"
+
+    def forked(method: str) -> SimpleNamespace:
+        assert method == "fork"
+        return SimpleNamespace(Pool=InProcess)
+
+    modules = {
+        "mutation.file_mutation": SimpleNamespace(mutate_file_contents=mutate),
+        "utils.format_utils": SimpleNamespace(get_mutant_name=named),
+    }
+    monkeypatch.setattr(driver, "_mutmut", modules.__getitem__)
+    monkeypatch.setattr(driver.multiprocessing, "get_context", forked)
+    out = workplace / "made" / "a.json"
+    driver.generate({"modules": [{"path": "a.py", "lines": [1, 2], "out": str(out)}], "processes": 1})
+    assert asked == ["a.py", SOURCE, {1, 2}]
+    assert json.loads(out.read_text(encoding="utf-8")) == {
+        "code": MUTATED,
+        "mutants": {
+            "a.x_make__mutmut_1": [
+                "def x_make__mutmut_orig():\n    return 1\n",
+                "def x_make__mutmut_1():\n    return 2\n",
+            ]
+        },
+    }
+    assert [path.name for path in out.parent.iterdir()] == ["a.json"]
+    assert capsys.readouterr().out == "1/1 a.py\n"
+
+
+class InProcess:
+    """A pool without processes."""
+
+    def __init__(self, processes: int) -> None:
+        assert processes == 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def imap_unordered(self, work: Callable[[object], str], jobs: list[object]) -> list[str]:
+        return [work(job) for job in jobs]

@@ -1,0 +1,229 @@
+"""What a mutant is, and what mutmut leaves unmutated."""
+
+import pytest
+
+from release.gates.mutation.mutants import (
+    Mutant,
+    Shard,
+    Verdict,
+    function_lines,
+    interleaved,
+    read_mutant,
+    skipped,
+    spread,
+    verdict,
+)
+
+
+def mutant(original: str, mutated: str, *, mangled: str = "x_make") -> Mutant:
+    """Read a mutant of a function that is given with `{}` for its name."""
+    return read_mutant(
+        module="release/a.py",
+        name=f"release.a.{mangled}__mutmut_7",
+        original=original.format(f"{mangled}__mutmut_orig"),
+        mutated=mutated.format(f"{mangled}__mutmut_7"),
+    )
+
+
+def test_mutant_says_what_changed_without_indentation() -> None:
+    """A person must see the change, not two copies of a function."""
+    found = mutant("def {}(a):\n    b = a\n    return b\n", "def {}(a):\n    b = None\n    return b\n")
+    assert (found.function, found.was, found.becomes) == ("make", "b = a", "b = None")
+
+
+def test_mutant_of_a_method_is_named_with_its_class() -> None:
+    """Two classes have methods of one name."""
+    source = "    def {}(self):\n        return 1\n"
+    found = mutant(source, source.replace("1", "2"), mangled="xǁMakerǁ__init__")
+    assert found.function == "Maker.__init__"
+    assert found.was == "return 1"
+
+
+def test_mutant_of_a_generic_function_is_read() -> None:
+    """Type parameters stand between the name and the parenthesis."""
+    found = mutant("def {}[T](a: T) -> T:\n    return a + 1\n", "def {}[T](a: T) -> T:\n    return a - 1\n")
+    assert (found.was, found.becomes) == ("return a + 1", "return a - 1")
+
+
+def test_removed_line_becomes_nothing() -> None:
+    """An argument on a line of its own is dropped whole."""
+    found = mutant(
+        "def {}():\n    f(\n        a,\n        b,\n    )\n", "def {}():\n    f(\n        b,\n    )\n"
+    )
+    assert (found.was, found.becomes) == ("a,", "")
+
+
+def test_key_does_not_change_with_the_number() -> None:
+    """An explanation stays with its mutant when another line of the function changes."""
+    before = mutant("def {}():\n    return 1\n", "def {}():\n    return 2\n")
+    after = mutant("def {}():\n    g()\n    return 1\n", "def {}():\n    g()\n    return 2\n")
+    assert before.key == after.key
+
+
+@pytest.mark.parametrize(
+    ("line", "changed"),
+    [
+        ('Problem(rule=r, what="is gone")', 'Problem(rule=r, what="IS GONE")'),
+        ('Problem(remedy="a" if b else "c")', 'Problem(remedy="a" if b else "XXcXX")'),
+        ('Problem(what="a" + str(b))', 'Problem(what="A" + str(b))'),
+        ('raise ValueError("is gone")', 'raise ValueError("XXis goneXX")'),
+        ('console.print("done")', 'console.print("DONE")'),
+        ('print("done")', 'print("DONE")'),
+    ],
+)
+def test_wording_for_a_person_is_told_apart(line: str, changed: str) -> None:
+    """No sensible test fails when a sentence is written in capitals."""
+    assert mutant(f"def {{}}():\n    {line}\n", f"def {{}}():\n    {changed}\n").wording
+
+
+@pytest.mark.parametrize(
+    ("line", "changed"),
+    [
+        ('Problem(rule="a.b", what=w)', 'Problem(rule="A.B", what=w)'),
+        ('raise Refused(Problem(rule="a.b"))', 'raise Refused(Problem(rule="A.B"))'),
+        ('Problem(what="is gone")', "Problem(what=None)"),
+        ('Problem(what="is gone")', "Problem()"),
+        ('Problem(what="a" if b == "c" else d)', 'Problem(what="a" if b == "C" else d)'),
+        ('Problem(what=a["b c"])', 'Problem(what=a["B C"])'),
+        ('Problem(what=a.get("b"))', 'Problem(what=a.get("B"))'),
+        ('return "is gone"', 'return "IS GONE"'),
+        ("return a + 1", "return a - 1"),
+        ('print("a", end="")', 'print("a", end="XXXX")'),
+        ('print("a" if b else c)', 'print("a" if not b else c)'),
+        ('run(["git", "print"])', 'run(["git", "PRINT"])'),
+    ],
+)
+def test_what_a_program_reads_is_not_wording(line: str, changed: str) -> None:
+    """Only text that nothing but a person reads may go untested."""
+    assert not mutant(f"def {{}}():\n    {line}\n", f"def {{}}():\n    {changed}\n").wording
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [
+        (0, Verdict.SURVIVED),
+        (1, Verdict.KILLED),
+        (2, Verdict.KILLED),
+        (3, Verdict.KILLED),
+        (5, Verdict.NO_TEST),
+        (33, Verdict.NO_TEST),
+        (-24, Verdict.TIMEOUT),
+        (24, Verdict.TIMEOUT),
+        (152, Verdict.TIMEOUT),
+        (4, Verdict.BROKEN),
+        (255, Verdict.BROKEN),
+        (-9, Verdict.BROKEN),
+        (-11, Verdict.BROKEN),
+    ],
+)
+def test_exit_codes_are_read(code: int, meaning: Verdict) -> None:
+    """A test process that died says nothing: it must never count as a kill."""
+    assert verdict(code) is meaning
+
+
+SOURCE = '''"""A module."""
+import enum
+from typing import TYPE_CHECKING
+
+__all__ = ["make"]
+if TYPE_CHECKING:
+    import json
+LIMIT = 3
+size: int
+def make():
+    return 1
+@cached
+def kept():
+    return 2
+@register("a")
+async def later():
+    return 3
+@dataclass
+class Maker:
+    """A class."""
+    name: str
+    kind: str = "a"
+    @staticmethod
+    def still():
+        return 4
+    @property
+    def shown(self):
+        return 5
+    async def run(self):
+        return 6
+    def __new__(cls):
+        return 7
+    class Inner:
+        def deep(self):
+            return 8
+class Colour(enum.StrEnum):
+    RED = "r"
+    def __init__(self):
+        pass
+    def mixed(self):
+        return 9
+try:
+    def odd():
+        return 10
+except ImportError:
+    pass
+'''
+
+
+def test_everything_that_is_not_mutated_is_listed() -> None:
+    """What mutmut passes over in silence must not look tested."""
+    assert [(each.line, each.what, each.why) for each in skipped("release/a.py", SOURCE)] == [
+        (8, "LIMIT = 3", "module level"),
+        (13, "kept", "decorated function"),
+        (16, "later", "decorated function"),
+        (22, "Maker: kind: str = 'a'", "class body"),
+        (27, "Maker.shown", "decorated function"),
+        (31, "Maker.__new__", "function left alone by name"),
+        (33, "Maker.Inner", "class inside a class"),
+        (37, "Colour: RED = 'r'", "class body"),
+        (38, "Colour.__init__", "function left alone by name"),
+        (42, "try:", "module level"),
+    ]
+
+
+def test_functions_that_are_mutated_are_found_with_their_lines() -> None:
+    """A sample makes mutants of some functions only, by their lines."""
+    found = dict(function_lines(SOURCE))
+    assert list(found) == ["make", "Maker.still", "Maker.run", "Colour.__init__", "Colour.mixed"]
+    assert found["make"] == range(10, 12)
+    assert found["Maker.run"] == range(29, 31)
+
+
+@pytest.mark.parametrize("text", ["", "2", "0/2", "3/2", "a/b", "1/", "/1", "-1/2", "1/2/3"])
+def test_what_is_no_shard_is_refused(text: str) -> None:
+    """A mistyped shard must not silently be another part."""
+    assert Shard.read(text) is None
+
+
+def test_each_mutant_is_in_exactly_one_shard() -> None:
+    """Parallel jobs together judge every mutant, none twice."""
+    shards = [Shard.read(f"{number}/4") for number in range(1, 5)]
+    names = [f"release.a.x_make__mutmut_{number}" for number in range(200)]
+    held = [[shard is not None and shard.holds(name) for shard in shards] for name in names]
+    assert all(sum(each) == 1 for each in held)
+    assert {each.index(True) for each in held} == {0, 1, 2, 3}
+
+
+def test_shard_has_the_leg_the_ledger_knows() -> None:
+    """The plan of a release names the legs like this."""
+    shard = Shard.read("1/4")
+    assert shard is not None
+    assert shard.leg == "shard-1-of-4"
+
+
+def test_spread_depends_on_the_seed_alone() -> None:
+    """The same tree gives the same sample, another tree another one."""
+    names = [str(number) for number in range(50)]
+    assert spread(names, "a") == spread(names[::-1], "a") != spread(names, "b")
+    assert sorted(spread(names, "a")) == sorted(names)
+
+
+def test_interleaved_takes_turns() -> None:
+    """The library and the release tools both come into a short sample."""
+    assert list(interleaved([["a", "b", "c"], ["1"]])) == ["a", "1", "b", "c"]
+    assert not list(interleaved([]))

@@ -1,0 +1,202 @@
+"""Floors, explained survivors, and what refuses."""
+
+import tomllib
+
+import pytest
+
+from release.gates.mutation.mutants import Mutant, Verdict
+from release.gates.mutation.verdicts import (
+    ACCEPTED,
+    EQUIVALENT,
+    REST,
+    Explanation,
+    Measured,
+    explanation_problems,
+    floor_problems,
+    judge,
+    read_explanations,
+    score,
+    suggestions,
+    unexplained,
+)
+from release.model import Problem
+
+MODULE = "release/a.py"
+
+
+def mutant(number: int, *, wording: bool = False) -> Mutant:
+    return Mutant(
+        module=MODULE,
+        name=f"release.a.x_make__mutmut_{number}",
+        function="make",
+        was=f"return {number}",
+        becomes=f"return {number + 1}",
+        wording=wording,
+    )
+
+
+def explanation(number: int, kind: str) -> Explanation:
+    each = mutant(number)
+    return Explanation(
+        module=each.module, function=each.function, was=each.was, becomes=each.becomes, kind=kind, reason="so"
+    )
+
+
+def measured(*verdicts: Verdict | None) -> Measured:
+    """A module with a mutant for each verdict; None did not run."""
+    mutants = [mutant(number) for number in range(len(verdicts))]
+    known = {each.name: found for each, found in zip(mutants, verdicts, strict=True) if found is not None}
+    return Measured(module=MODULE, tests=("tests/release/test_a.py",), mutants=mutants, verdicts=known)
+
+
+def rules(problems: list[Problem]) -> list[str]:
+    return [problem.rule for problem in problems]
+
+
+K, S, N, T, B = Verdict.KILLED, Verdict.SURVIVED, Verdict.NO_TEST, Verdict.TIMEOUT, Verdict.BROKEN
+
+
+def test_module_whose_mutants_are_noticed_is_good() -> None:
+    """Killed and endless both mean that the tests noticed."""
+    assert judge([measured(K, T)], {MODULE: 100}, []) == []
+
+
+def test_module_under_its_floor_is_refused_with_figures() -> None:
+    """The refusal says how far off it is."""
+    problems = judge([measured(K, K, S)], {MODULE: 67}, [explanation(2, ACCEPTED)])
+    assert rules(problems) == ["mutation.floor"]
+    assert "2 of 3 mutants are noticed, 66.66 %; the floor is 67 %" in problems[0].what
+    assert judge([measured(K, K, S)], {MODULE: 66}, [explanation(2, ACCEPTED)]) == []
+
+
+def test_each_unexplained_survivor_and_untested_mutant_is_refused() -> None:
+    """Above the floor, too: each one is looked at by a person once."""
+    problems = judge([measured(K, S, N)], {MODULE: 1}, [])
+    assert rules(problems) == ["mutation.survivor-explained", "mutation.has-test"]
+    assert "'return 1' -> 'return 2'" in problems[0].what
+    assert "no own test runs" in problems[1].what
+
+
+def test_equivalent_mutant_counts_neither_way_and_accepted_one_as_unnoticed() -> None:
+    """What nothing could notice is no debt; what nobody tests is."""
+    found = measured(K, S, N)
+    explained = {each.key: each for each in (explanation(1, EQUIVALENT), explanation(2, ACCEPTED))}
+    assert score(found, explained) == (1, 2)
+    assert unexplained(found, explained) == []
+    killed_after_all = {each.key: each for each in (explanation(0, EQUIVALENT),)}
+    assert score(measured(K), killed_after_all) == (1, 1)
+
+
+def test_mutants_of_other_shards_count_as_noticed_unless_accepted() -> None:
+    """Each shard can hold the whole module against its floor; their own shards refuse what survives."""
+    found = measured(K, None, None, None)
+    explained = {each.key: each for each in (explanation(1, ACCEPTED), explanation(2, EQUIVALENT))}
+    assert score(found, explained) == (2, 3)
+
+
+def test_wording_does_not_count() -> None:
+    """Such mutants are never run."""
+    found = Measured(module=MODULE, mutants=[mutant(0, wording=True)])
+    assert score(found, {}) == (0, 0)
+    assert judge([found], {MODULE: 100, REST: 100}, []) == []
+
+
+def test_modules_without_a_floor_are_held_together_against_the_rest_floor() -> None:
+    """From the first day on there is a check that can fail."""
+    assert judge([measured(S, N, K)], {}, []) == []
+    assert judge([measured(S, N, K)], {REST: 33}, []) == []
+    problems = judge([measured(S, N, K), measured(K)], {REST: 51}, [])
+    assert rules(problems) == ["mutation.floor"]
+    assert "2 of 4" in problems[0].what
+    assert "without a floor" in problems[0].where
+
+
+def test_red_baseline_is_told_apart_from_survivors() -> None:
+    """Tests that fail without a mutant would kill every mutant and prove nothing."""
+    red = Measured(
+        module=MODULE, tests=("tests/release/test_a.py",), mutants=[mutant(0)], baseline="1 failed"
+    )
+    problems = judge([red], {MODULE: 100}, [])
+    assert rules(problems) == ["mutation.baseline-is-green"]
+    assert problems[0].where == "tests/release/test_a.py"
+    assert "1 failed" in problems[0].what
+
+
+def test_failed_run_is_refused() -> None:
+    """A driver that dies must not look like a module without survivors."""
+    broken = Measured(module=MODULE, mutants=[mutant(0)], failure="segmentation fault")
+    assert rules(judge([broken], {MODULE: 0}, [])) == ["mutation.runs"]
+
+
+def test_mutant_of_which_nothing_is_known_is_refused() -> None:
+    """A dead test process is neither a kill nor a survivor, floor or not."""
+    problems = judge([measured(K, B)], {}, [])
+    assert rules(problems) == ["mutation.judged"]
+    assert "'return 1'" in problems[0].what
+
+
+def test_floor_never_falls_and_never_vanishes() -> None:
+    """A ratchet: what was reached stays."""
+    before = {"release/a.py": 80, "release/b.py": 80, "release/gone.py": 80, "release/c.py": 80, REST: 50}
+    now = {"release/a.py": 79, "release/c.py": 81, REST: 49, "release/d.py": 0}
+    problems = floor_problems(now, before, lambda path: path != "release/gone.py")
+    assert [(each.rule, each.what) for each in problems] == [
+        ("mutation.floor-only-rises", "was 80 % on the main branch and is 79 %"),
+        ("mutation.floor-only-rises", "was 80 % on the main branch and is gone"),
+        ("mutation.floor-only-rises", "was 50 % on the main branch and is 49 %"),
+    ]
+
+
+def test_floor_of_a_module_that_does_not_exist_is_refused() -> None:
+    """A renamed module would lose its floor unseen."""
+    problems = floor_problems({"release/old.py": 80, REST: 10}, {}, lambda _: False)
+    assert rules(problems) == ["mutation.floor-fits"]
+    assert "release/old.py" in problems[0].where
+
+
+def test_explanation_of_a_mutant_that_is_gone_is_refused() -> None:
+    """Explanations are looked at again when the code changes; other modules' are not this run's concern."""
+    stale = explanation(5, ACCEPTED)
+    elsewhere = Explanation(
+        module="release/b.py", function="make", was="a", becomes="b", kind=ACCEPTED, reason="so"
+    )
+    problems = explanation_problems([stale, explanation(0, ACCEPTED), elsewhere], [measured(S)])
+    assert rules(problems) == ["mutation.explanation-fits"]
+    assert "'return 5' -> 'return 6'" in problems[0].what
+
+
+def test_suggested_entries_are_read_once_a_person_filled_them() -> None:
+    """The entry the tool writes is the entry the tool reads."""
+    entry = suggestions([mutant(1)])
+    assert rules(read_explanations(entry)[1]) == ["mutation.explanations-readable"]
+    filled = entry.replace('kind = ""', f'kind = "{ACCEPTED}"').replace('reason = ""', 'reason = "so"')
+    assert read_explanations(filled) == ([explanation(1, ACCEPTED)], [])
+    assert tomllib.loads(suggestions([])) == {"survivor": []}
+
+
+ENTRY = 'module = "m"\nfunction = "f"\nwas = "a"\nbecomes = "b"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[survivor", "no TOML"),
+        ("survivor = 3", "not an array"),
+        ("survivor = [3]", "exactly the texts"),
+        (f'[[survivor]]\n{ENTRY}kind = "accepted"', "exactly the texts"),
+        (f'[[survivor]]\n{ENTRY}kind = "accepted"\nreason = 3', "exactly the texts"),
+        (f'[[survivor]]\n{ENTRY}kind = "fine"\nreason = "so"', "of kind 'fine'"),
+        (f'[[survivor]]\n{ENTRY}kind = "accepted"\nreason = " "', "no reason"),
+    ],
+)
+def test_unreadable_explanations_are_refused(text: str, says: str) -> None:
+    """An entry that does not explain does not excuse."""
+    found, problems = read_explanations(text)
+    assert found == []
+    assert rules(problems) == ["mutation.explanations-readable"]
+    assert says in problems[0].what
+
+
+def test_no_explanations_are_fine() -> None:
+    """The file need not be there."""
+    assert read_explanations("") == ([], [])
