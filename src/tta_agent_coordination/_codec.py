@@ -1,4 +1,4 @@
-"""Owns the stored form of an entry: message to text, text to message, and the few bytes at its end that change.
+"""Owns the stored form of an entry: message to text, text to message, and the few bytes at its end that vary.
 
 Pure: no Redis, no asyncio. The form is v0's, compact and ASCII, with two fields of ours behind v0's last one:
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, cast
 
@@ -39,6 +40,8 @@ MAX_ERROR_CHARS = 2_000
 _MAX_DEPTH = 190
 """Nesting that readers accept: their JSON parser stops at 200, and a payload stands two levels deep."""
 
+_CONTAINERS = (dict, list, tuple)
+
 _NONCE = re.compile(rb'"nonce":\s*"(\w+)"(?:,\s*"expires_at":\s*\d+)?\s*}\Z')
 _TAIL = re.compile(
     rb'("delivery_attempts":)\s*\d{1,9},\s*"last_error":\s*(?:null|"(?:[^"\\]|\\.)*")'
@@ -61,7 +64,7 @@ def _agent(agent_id: AgentId) -> str:
 
 
 def _require_readable(payload: object) -> None:
-    """Refuse what `json.dumps` converts in silence or no reader accepts: other keys than text, deep nesting."""
+    """Refuse what `json.dumps` converts in silence or no reader accepts: keys not text, deep nesting."""
     containers: list[object] = [payload]
     depth = 0
     while containers:
@@ -70,14 +73,15 @@ def _require_readable(payload: object) -> None:
             raise ValueError(f"payload is nested deeper than {_MAX_DEPTH} levels")
         inner: list[object] = []
         for container in containers:
-            values: Any = container
             if isinstance(container, dict):
                 mapping = cast("dict[object, object]", container)
                 for key in mapping:
                     if not isinstance(key, str):
                         raise TypeError(f"payload key {key!r} is not text")
-                values = mapping.values()
-            inner.extend(value for value in values if isinstance(value, dict | list | tuple))
+                values: Iterable[object] = mapping.values()
+            else:
+                values = cast("Iterable[object]", container)
+            inner += [value for value in values if isinstance(value, _CONTAINERS)]
         containers = inner
 
 

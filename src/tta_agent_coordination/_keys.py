@@ -86,7 +86,7 @@ def inbox(prefix: str, agent_id: AgentId, *, hash_tags: bool) -> Inbox:
 
 
 @lru_cache(maxsize=4096)
-def inbox_of(prefix: str, name: str, hash_tags: bool) -> Inbox:  # noqa: FBT001 - lru_cache keys on positions
+def inbox_of(prefix: str, name: str, hash_tags: bool) -> Inbox:
     """Return the keys of the inbox called `type:inst`."""
     stem = f"{{{name}}}" if hash_tags else name
 
@@ -134,7 +134,7 @@ def subscribers_index(prefix: str, message_type: str) -> bytes:
 
 
 def scan_pattern(prefix: str, family: str) -> str:
-    """Return a SCAN pattern for one family of inbox keys; glob characters of the prefix are taken literally."""
+    """Return a SCAN pattern for a family of inbox keys; the prefix's glob characters are taken literally."""
     return f"{prefix.translate(_GLOB)}:{family}:*"
 
 

@@ -48,8 +48,9 @@ class MessageResult(BaseModel):
         message_id: The message it is about; for a duplicate, the first message's id.
         delivered: True when the message is in the inbox.
         error: What went wrong, for people.
-        cause: The same for programs: `queue full`, `store unavailable` (nothing was stored), `outcome unknown`
-            (it may have been), `payload not JSON`, `payload too large`; `duplicate` on a delivered result.
+        cause: The same for programs: `queue full`, `store unavailable` (nothing was stored), `outcome
+            unknown` (it may have been), `payload not JSON`, `payload too large`; `duplicate` on a delivered
+            result.
     """
 
     message_id: str
@@ -83,7 +84,7 @@ class MessageSubscription(BaseModel):
 
     subscription_id: str
     agent_id: AgentId
-    message_types: list[MessageType] = Field(default_factory=list)
+    message_types: list[MessageType] = Field(default_factory=list[MessageType])
 
     _stored: Callable[[], Awaitable[None]] | None = PrivateAttr(default=None)
 
@@ -134,7 +135,8 @@ class DeadLetter(BaseModel):
 
     Args:
         id: Names it for requeueing and purging: the entry's nonce, or its raw text where it has none.
-        cause: `permanent`, `retries exhausted`, `poison`, `expired`, `undecodable`; None where nobody noted one.
+        cause: `permanent`, `retries exhausted`, `poison`, `expired`, `undecodable`; None where nobody noted
+            one.
         died_at: When, ISO-8601 UTC by the server's clock; None where nobody noted it.
         queue_message: The message, None where the entry cannot be read.
         raw: The entry as it is stored.

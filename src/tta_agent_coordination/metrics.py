@@ -1,4 +1,4 @@
-"""Owns the counters of message delivery: the Protocol, the in-memory collector and the one that counts nothing.
+"""Owns the counters of delivery: the Protocol, the in-memory collector and the one that counts nothing.
 
 Knows nothing of exporters; those are adapters in extras that fulfil the same Protocol.
 """
@@ -107,8 +107,8 @@ class InMemoryMetrics:
         """Return a copy of all numbers; later counting does not change it.
 
         Returns:
-            `retry`, `delivery` and `gauges` by v0's names, queue lengths keyed `agent|priority`, and `last_update`,
-            the time of this call in seconds since the epoch.
+            `retry`, `delivery` and `gauges` by v0's names, queue lengths keyed `agent|priority`, and
+            `last_update`, the time of this call in seconds since the epoch.
         """
         return {
             "retry": asdict(self.retry),

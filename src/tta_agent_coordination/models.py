@@ -43,12 +43,13 @@ class RoutingKey(BaseModel):
 class AgentId(BaseModel):
     """Names an agent, and with it an inbox.
 
-    Frozen and hashable. Equality is by value, over subclasses too: a `str` enum member is normalised to its value.
+    Frozen and hashable. Equality is by value, over subclasses too: a `str` enum member is normalised to its
+    value.
     `AgentId(type="a")` and `AgentId(type="a", instance="default")` share one inbox and compare unequal.
 
     Args:
-        type: What kind of agent it is. Not empty, without `:`, braces, glob characters, whitespace and control
-            characters, since keys are built from it.
+        type: What kind of agent it is. Not empty, without `:`, braces, glob characters, whitespace and
+            control characters, since keys are built from it.
         instance: Which one of its kind, under the same rules. None stands for the only one.
 
     Raises:
@@ -65,14 +66,15 @@ class AgentId(BaseModel):
     def _only_safe_text(cls, value: object) -> object:
         if isinstance(value, Enum):
             value = value.value
-        if isinstance(value, str):
-            if not value:
-                raise ValueError("must not be empty")
-            if found := _UNSAFE.search(value):
-                raise ValueError(
-                    f"must not contain {found.group()!r}: separators, braces, glob characters, whitespace and "
-                    "control characters would make Redis keys ambiguous"
-                )
+        if value is None:
+            return value
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"must be a text that is not empty, not {value!r}")
+        if found := _UNSAFE.search(value):
+            raise ValueError(
+                f"must not contain {found.group()!r}: separators, braces, glob characters, whitespace and "
+                "control characters would make Redis keys ambiguous"
+            )
         return value
 
     def _identity(self) -> tuple[str, str | None]:

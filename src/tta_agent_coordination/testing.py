@@ -6,16 +6,17 @@ Not imported by the package root. The embedded Redis needs the extra `embedded`.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any, cast
+from typing import Any
 
 from redis.asyncio import Redis
 
 from tta_agent_coordination._clock import to_us
+from tta_agent_coordination._redis.client import Client, Pipeline
 
 __all__ = ["CrashingClient", "InjectedCrash", "ManualClock", "embedded_redis"]
 
 
-def embedded_redis(*, decode_responses: bool = False, server: Any = None) -> Redis:
+def embedded_redis(*, decode_responses: bool = False, server: object = None) -> Redis:
     """Return a client for a Redis inside this process, Lua included. No server, no socket, nothing kept.
 
     Args:
@@ -32,10 +33,11 @@ def embedded_redis(*, decode_responses: bool = False, server: Any = None) -> Red
         raise ImportError(
             "the embedded Redis needs an extra: pip install 'tta-agent-coordination[embedded]'"
         ) from error
-    made: Any = fakeredis.FakeAsyncRedis(
-        server=fakeredis.FakeServer() if server is None else server, decode_responses=decode_responses
+    module: Any = fakeredis
+    made: Redis = module.FakeAsyncRedis(
+        server=module.FakeServer() if server is None else server, decode_responses=decode_responses
     )
-    return cast("Redis", made)
+    return made
 
 
 class ManualClock:
@@ -81,7 +83,7 @@ class CrashingClient:
         after: True to die after the fatal command was carried out, with its answer lost.
     """
 
-    def __init__(self, client: Any, *, crash_at: int, after: bool = False) -> None:
+    def __init__(self, client: Client, *, crash_at: int, after: bool = False) -> None:
         self._client = client
         self._left = crash_at
         self._after = after
@@ -91,11 +93,11 @@ class CrashingClient:
         """Show whether it is alive."""
         return f"CrashingClient({'dead' if self.crashed else f'{self._left} commands to live'})"
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         """Hand everything else to the client."""
         return getattr(self._client, name)
 
-    async def _pass(self, send: Awaitable[Any]) -> Any:
+    async def _pass[T](self, send: Awaitable[T]) -> T:
         if self.crashed or (self._left == 0 and not self._after):
             self.crashed = True
             close = getattr(send, "close", None)
@@ -109,17 +111,21 @@ class CrashingClient:
         self._left -= 1
         return answer
 
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
+    def execute_command(self, *args: object, **options: object) -> Awaitable[Any]:
         """Send a command, unless this is where it dies."""
-        return await self._pass(self._client.execute_command(*args, **options))
+        return self._pass(self._client.execute_command(*args, **options))
 
-    def pipeline(self, transaction: bool = True) -> Any:
+    def pipeline(self, transaction: bool = True) -> Pipeline:
         """Return a pipeline that dies as one command."""
-        pipeline: Any = self._client.pipeline(transaction=transaction)
+        pipeline = self._client.pipeline(transaction=transaction)
         execute = pipeline.execute
 
-        async def dying(*args: Any, **options: Any) -> Any:
-            return await self._pass(execute(*args, **options))
+        def dying(raise_on_error: bool = True) -> Awaitable[list[Any]]:
+            return self._pass(execute(raise_on_error=raise_on_error))
 
         pipeline.execute = dying
         return pipeline
+
+    def aclose(self) -> Awaitable[None]:
+        """Close the client; the dead hold no sockets."""
+        return self._client.aclose()

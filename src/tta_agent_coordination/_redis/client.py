@@ -27,7 +27,7 @@ STORE_ERRORS = (RedisError, OSError)
 class Pipeline(Protocol):
     """A queue of commands that go out together."""
 
-    def execute_command(self, *args: Any, **options: Any) -> Any:
+    def execute_command(self, *args: object, **options: object) -> object:
         """Add a command."""
         ...
 
@@ -39,7 +39,7 @@ class Pipeline(Protocol):
 class Client(Protocol):
     """A client for one server or one cluster."""
 
-    def execute_command(self, *args: Any, **options: Any) -> Awaitable[Any]:
+    def execute_command(self, *args: object, **options: object) -> Awaitable[Any]:
         """Send one command and return its answer."""
         ...
 
@@ -54,7 +54,8 @@ class Client(Protocol):
 
 def from_url(url: str) -> Client:
     """Return a client for a URL (`redis://`, `rediss://`, `unix://`)."""
-    return cast("Client", Redis.from_url(url))
+    redis: Any = Redis
+    return cast("Client", redis.from_url(url))
 
 
 def is_cluster(client: object) -> bool:

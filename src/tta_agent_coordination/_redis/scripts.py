@@ -60,7 +60,6 @@ class Status(StrEnum):
     RETRIED = "retried"
     DEAD = "dead"
     UNKNOWN_TAIL = "unknown_tail"
-    CHANGED = "changed"
     STALE = "stale"
 
 
@@ -116,8 +115,9 @@ class Reclaimed:
 
 @dataclass(frozen=True, slots=True)
 class DeadPage:
-    """One page of dead letters: entry and `cause|time`."""
+    """One page of dead letters: entry and `cause|time`; a `next_start` of None ends it."""
 
+    next_start: int | None
     letters: tuple[tuple[bytes, str], ...]
 
 
@@ -169,7 +169,7 @@ _FIND, _STATS = load("find"), load("stats")
 _SUBSCRIBE, _UNSUBSCRIBE = load("subscribe"), load("unsubscribe")
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
@@ -214,9 +214,17 @@ def enqueue(
 
 
 def reserve(
-    lane: Lane, box: Inbox, *, now_us: str, audit: bool, max_deliveries: int, token: str, lease_us: int
+    lane: Lane,
+    box: Inbox,
+    *,
+    now_us: str,
+    audit: bool,
+    max_deliveries: int,
+    token: str,
+    lease_us: int,
+    ageing_us: int = 0,
 ) -> Call[Reserved]:
-    """Hand out the first ready message: OK with it, EMPTY, or AGAIN where the call's share of work was used up."""
+    """Hand out the first ready message: OK with it, EMPTY, or AGAIN where a call's share of work is done."""
 
     def read(answer: list[Any]) -> Reserved:
         status = Status(_text(answer[0]))
@@ -237,7 +245,7 @@ def reserve(
     return Call(
         script=_RESERVE,
         keys=(*_held(lane, box), box.dlq, box.dlq_info),
-        args=(lane.seq, now_us, int(audit), max_deliveries, token, lease_us),
+        args=(lane.seq, now_us, int(audit), max_deliveries, token, lease_us, ageing_us),
         read=read,
     )
 
@@ -258,7 +266,7 @@ def ack_send(
     targets: Sequence[Inbox],
     sends: Sequence[tuple[int, int, bytes]],
 ) -> Call[Reply]:
-    """End a reservation and send (target number from 1, level, entry): OK, LOST, or FULL with the target's number."""
+    """End a reservation and send (target number from 1, level, entry): OK, LOST, or FULL with the number."""
     keys = _held(lane, box)
     for target in targets:
         keys += (target.reserved, target.clock, *target.levels, target.queue)
@@ -278,11 +286,16 @@ def nack(
     error: str,
     dead_cause: str,
     retry: Retry,
-    expected: bytes = b"",
-    replacement: bytes = b"",
+    expected: bytes | None = None,
+    replacement: bytes | None = None,
     attempts: int = 0,
 ) -> Call[Nacked]:
-    """End a reservation that failed: RETRIED, DEAD, LOST, UNKNOWN_TAIL with the entry, or CHANGED."""
+    """End a reservation that failed: RETRIED, DEAD, LOST, or UNKNOWN_TAIL with the entry.
+
+    Without `expected` the script splices the entry's tail. With it, and if it still is what is held, the
+    entry is replaced, or kept as it is where there is no `replacement`.
+    """
+    how = "splice" if expected is None else "keep" if replacement is None else "replace"
 
     def read(answer: list[Any]) -> Nacked:
         status, text = Status(_text(answer[0])), _text(answer[1])
@@ -309,8 +322,9 @@ def nack(
             repr(retry.factor),
             repr(retry.max_s),
             repr(retry.jitter),
-            expected,
-            replacement,
+            how,
+            expected or b"",
+            replacement or b"",
             attempts,
         ),
         read=read,
@@ -375,11 +389,13 @@ def purge(lane: Lane, box: Inbox, *, letters: Sequence[bytes]) -> Call[Reply]:
 
 
 def dead_letters(box: Inbox, *, start: int, count: int) -> Call[DeadPage]:
-    """Read one page of dead letters; it may be shorter than `count`, and is empty only at the end."""
+    """Read one page of dead letters with their causes."""
 
     def read(answer: list[Any]) -> DeadPage:
+        letters = zip(answer[2::2], answer[3::2], strict=True)
+        following = int(answer[1])
         return DeadPage(
-            tuple((entry, _text(info)) for entry, info in zip(answer[1::2], answer[2::2], strict=True))
+            None if following < 0 else following, tuple((entry, _text(info)) for entry, info in letters)
         )
 
     return Call(script=_DEAD_LETTERS, keys=(box.dlq, box.dlq_info), args=(start, count), read=read)

@@ -1,8 +1,9 @@
 """Owns how a coordinator calls scripts: lanes, the bound on calls in flight, and the mapping of errors.
 
 A lane is one coordinator, one inbox, one call in flight. Its sequence numbers come from one counter that only
-grows, so a lane that is taken again is always ahead of whatever an earlier, cancelled call may still have on the
-wire: such a command does its work if it comes first, and is refused as stale if it comes after its successor.
+grows, so a lane that is taken again is always ahead of whatever an earlier, cancelled call may still have on
+the wire: such a command does its work if it comes first, and is refused as stale if it comes after its
+successor.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from tta_agent_coordination.exceptions import (
     StoreUnavailableError,
 )
 
-__all__ = ["Calls"]
+__all__ = ["Build", "Calls"]
 
 MAX_IN_FLIGHT = 32
-"""Calls one coordinator has under way; the default pool of a client gives out 100 connections, then raises."""
+"""Calls one coordinator has under way; a default client has 100 connections to give, then raises."""
 
 PIPELINE_CALLS = 256
 """Scripts one pipeline carries at most."""
@@ -155,8 +156,16 @@ class Calls:
         finally:
             self._gate.leave()
 
-    async def command(self, *parts: Any) -> Any:
-        """Run a plain command whose repetition does no harm; answers are bytes."""
+    async def add_to_set(self, key: bytes, *members: str) -> None:
+        """Add members to an index; doing it twice is doing it once."""
+        await self._plain("SADD", key, *members)
+
+    async def scan_page(self, *parts: object) -> tuple[int, list[bytes]]:
+        """Run one step of SCAN or SSCAN; return the next cursor and the page."""
+        cursor, page = await self._plain(*parts)
+        return int(cursor), page
+
+    async def _plain(self, *parts: object) -> Any:  # noqa: ANN401 - whatever the command answers
         await self._gate.enter()
         try:
             return await self.client.execute_command(*parts, **Raw)
@@ -165,7 +174,7 @@ class Calls:
         finally:
             self._gate.leave()
 
-    async def commands(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    async def commands(self, commands: Sequence[tuple[object, ...]]) -> list[Any]:
         """Run plain commands in pipelines; the first error ends it."""
         answers: list[Any] = []
         for start in range(0, len(commands), PIPELINE_CALLS):

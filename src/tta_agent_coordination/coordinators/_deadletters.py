@@ -30,13 +30,11 @@ class DeadLetters:
         self._calls = calls
 
     async def _pages(self, box: _keys.Inbox) -> AsyncIterator[tuple[tuple[bytes, str], ...]]:
-        start = 0
-        while True:
+        start: int | None = 0
+        while start is not None:
             page = await self._calls.read(scripts.dead_letters(box, start=start, count=_PAGE))
-            if not page.letters:
-                return
             yield page.letters
-            start += len(page.letters)
+            start = page.next_start
 
     async def list(self, box: _keys.Inbox) -> list[DeadLetter]:
         """Return all dead letters, the oldest first."""

@@ -1,7 +1,8 @@
-"""Owns which inboxes exist: the indexes that our sends and subscriptions write, and a bounded look for v0's keys.
+"""Owns which inboxes exist: the indexes that sends and subscriptions write, and a bounded look for v0's keys.
 
-An index names an inbox before the first write to it, so a crash in between leaves a name without an inbox and never
-an inbox without a name. Names are not removed: an index says where to look, the inbox itself says what is there.
+An index names an inbox before the first write to it, so a crash in between leaves a name without an inbox and
+never an inbox without a name. Names are not removed: an index says where to look, the inbox itself says what
+is there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import cast
 
 from tta_agent_coordination import _keys
 from tta_agent_coordination._redis.client import STORE_ERRORS
@@ -44,7 +45,7 @@ class Discovery:
         if not new:
             return
         await self._check_policy()
-        await self._calls.command("SADD", _keys.inboxes_index(self._prefix), *sorted(new))
+        await self._calls.add_to_set(_keys.inboxes_index(self._prefix), *sorted(new))
         if len(self._indexed) > _MEMO:
             self._indexed.clear()
         self._indexed |= new
@@ -58,11 +59,12 @@ class Discovery:
             memory = await self._calls.client.execute_command("INFO", "memory")
         except STORE_ERRORS:
             return
-        policy = memory.get("maxmemory_policy") if isinstance(memory, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        facts = cast("dict[str, object]", memory) if isinstance(memory, dict) else {}
+        policy = facts.get("maxmemory_policy", "noeviction")
         if isinstance(policy, str) and policy != "noeviction":
             logger.warning(
-                "Redis may evict messages: maxmemory-policy is %s; set it to noeviction so that a full server "
-                "refuses new messages instead of losing old ones",
+                "Redis may evict messages: maxmemory-policy is %s; set it to noeviction so that a full "
+                "server refuses new messages instead of losing old ones",
                 policy,
             )
 
@@ -79,7 +81,7 @@ class Discovery:
     async def index_subscriber(self, box: _keys.Inbox, types: Iterable[str]) -> None:
         """Name a subscriber before it is one."""
         for message_type in types:
-            await self._calls.command("SADD", _keys.subscribers_index(self._prefix, message_type), box.name)
+            await self._calls.add_to_set(_keys.subscribers_index(self._prefix, message_type), box.name)
 
     async def subscribers(self, message_type: str) -> list[_keys.Inbox]:
         """Return the inboxes that are subscribed to a type."""
@@ -94,26 +96,25 @@ class Discovery:
             names |= await self._scan("subs")
         boxes = [self.box(name) for name in sorted(names)]
         answers = await self._calls.commands([("SISMEMBER", box.subs, message_type) for box in boxes])
-        subscribed = [box for box, is_member in zip(boxes, answers, strict=True) if is_member]
-        return subscribed
+        return [box for box, is_member in zip(boxes, answers, strict=True) if is_member]
 
     async def _members(self, index: bytes) -> set[str]:
         names: set[str] = set()
-        cursor: Any = 0
+        cursor = 0
         while True:
-            cursor, page = await self._calls.command("SSCAN", index, cursor, "COUNT", _PAGE)
+            cursor, page = await self._calls.scan_page("SSCAN", index, cursor, "COUNT", _PAGE)
             names |= {name for member in page if (name := _name(member)) is not None}
-            if int(cursor) == 0:
+            if cursor == 0:
                 return names
 
     async def _scan(self, family: str) -> set[str]:
-        """Look through at most a million keys for one family; the next call goes on where this one stopped."""
+        """Look through at most a million keys for a family; the next call goes on where this one stopped."""
         names: set[str] = set()
         if self._hash_tags:
             return names  # v0 writes no braced keys
-        cursor: Any = self._cursors.get(family, 0)
+        cursor = self._cursors.get(family, 0)
         for _ in range(_MAX_PAGES):
-            cursor, page = await self._calls.command(
+            cursor, page = await self._calls.scan_page(
                 "SCAN", cursor, "MATCH", _keys.scan_pattern(self._prefix, family), "COUNT", _PAGE
             )
             names |= {
@@ -121,9 +122,9 @@ class Discovery:
                 for key in page
                 if (name := _keys.parse_inbox_name(self._prefix, family, key)) is not None
             }
-            if int(cursor) == 0:
+            if cursor == 0:
                 break
-        self._cursors[family] = int(cursor)
+        self._cursors[family] = cursor
         return names
 
 

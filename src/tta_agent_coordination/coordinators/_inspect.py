@@ -99,7 +99,7 @@ def _held(
         queue_message=queue_message,
         token=found.name,
         visibility_deadline=deadline,
-        summary=f"is held as {found.name} until {deadline or 'somebody clears a reservation without a deadline'}",
+        summary=f"is held as {found.name} until {deadline or 'somebody clears it: it has no deadline'}",
     )
 
 

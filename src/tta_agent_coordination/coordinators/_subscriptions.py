@@ -1,4 +1,4 @@
-"""Owns subscriptions on their way to Redis: v0's synchronous call, the task behind it, and what is not stored yet."""
+"""Owns subscriptions on their way to Redis: v0's synchronous call, its task, and what is not stored yet."""
 
 from __future__ import annotations
 
@@ -68,23 +68,18 @@ class Subscriptions:
         await self._calls.run(wish.box, lambda lane: scripts.subscribe(lane, wish.box, types=wish.types))
 
     async def _store(self, wish: _Wish) -> None:
-        for delay in (*_RETRY_DELAYS_S, None):
-            try:
-                return await self._record(wish)
-            except MessageCoordinatorError as error:
-                if delay is None:
-                    self._waiting.append(wish)
-                    logger.error(
-                        "Subscription of %s is not stored and waits for the next call: %s",
-                        wish.box.name,
-                        error,
-                    )  # noqa: TRY400 - the store's state, not a defect
-                    raise
-                logger.warning(
-                    "Subscription of %s is not stored yet, next try in %s s: %s", wish.box.name, delay, error
-                )
+        try:
+            for delay in _RETRY_DELAYS_S:
+                try:
+                    return await self._record(wish)
+                except MessageCoordinatorError as error:
+                    logger.warning("Subscription of %s, next try in %s s: %s", wish.box.name, delay, error)
                 await asyncio.sleep(delay)
-        return None
+            return await self._record(wish)
+        except BaseException as error:
+            self._waiting.append(wish)
+            logger.warning("Subscription of %s waits for the next operation: %s", wish.box.name, error)
+            raise
 
     async def _store_waiting(self) -> None:
         """Store what had no loop, or no store, when it was asked for."""
@@ -97,7 +92,7 @@ class Subscriptions:
                 raise
 
     async def catch_up(self) -> None:
-        """Store what waits, if anything does; a store that fails here fails the caller's own operation soon enough."""
+        """Store what waits. A store that fails here will fail the caller's own operation soon enough."""
         if self._waiting:
             try:
                 await self._store_waiting()

@@ -24,11 +24,12 @@
 --   9 factor          float    growth of the backoff
 --  10 max_s           float    longest backoff, seconds
 --  11 jitter          float    0 to 1, multiplies the backoff
---  12 expected        text     the entry a replacement was made from, or empty
---  13 replacement     text     stored instead of splicing the tail, or empty to keep the entry as it is
---  14 attempts        integer  the replacement's delivery_attempts
+--  12 how             text     splice the tail, keep the entry, or replace it
+--  13 expected        text     keep and replace: the entry the caller saw
+--  14 replacement     text     replace: the new entry
+--  15 attempts        integer  keep and replace: its delivery_attempts
 -- RETURNS:
---   retried attempts|delay_us | dead attempts|cause entry | lost | unknown_tail '' entry | changed | stale
+--   retried attempts|delay_us | dead attempts|cause entry | lost | unknown_tail '' entry | stale
 -- INVARIANT: the message is in exactly one of reserved, a level and the DLQ; audit follows its text.
 -- COST: O(log n); with audit O(position in the audit list).
 local RESERVED, DEADLINES, INFLIGHT, LAPSES, CLOCK = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -75,13 +76,13 @@ end
 local held = hold(token)
 if not held then return remember('lost', '') end
 local entry, attempts
-if ARGV[12] == '' then
+if ARGV[12] == 'splice' then
   entry, attempts = failed(held.entry)
   if not entry then return {'unknown_tail', '', held.entry} end
-elseif ARGV[12] ~= held.entry then
-  return {'changed', ''}
+elseif ARGV[13] ~= held.entry then
+  return {'unknown_tail', '', held.entry}
 else
-  entry, attempts = ARGV[13] ~= '' and ARGV[13] or held.entry, tonumber(ARGV[14])
+  entry, attempts = ARGV[12] == 'replace' and ARGV[14] or held.entry, tonumber(ARGV[15])
 end
 
 local cause = dead_cause

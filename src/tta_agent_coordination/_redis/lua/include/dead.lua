@@ -6,6 +6,12 @@ local function check_dead_letter_keys()
   if AUDIT == '1' then redis.call('LLEN', QUEUE) end
 end
 
+local function check_levels()
+  redis.call('ZCARD', HIGH)
+  redis.call('ZCARD', NORMAL)
+  redis.call('ZCARD', LOW)
+end
+
 local function bury(entry, id, cause)
   redis.call('RPUSH', DLQ, entry)
   redis.call('HSET', DLQ_INFO, id, cause .. '|' .. text(now))

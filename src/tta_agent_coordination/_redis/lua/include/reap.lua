@@ -4,11 +4,9 @@ local function reap()
   local tokens = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', text(now), 'LIMIT', 0, 100)
   if #tokens == 0 then return 0, 0, 0 end
   check_dead_letter_keys()
+  check_levels()
   redis.call('HLEN', RESERVED)
   redis.call('HLEN', INFLIGHT)
-  redis.call('ZCARD', HIGH)
-  redis.call('ZCARD', NORMAL)
-  redis.call('ZCARD', LOW)
   local back, dead, moved = 0, 0, false
   for _, token in ipairs(tokens) do
     local entry = redis.call('HGET', RESERVED, token)

@@ -1,0 +1,190 @@
+"""Owns the life of a lease: reserving, settling, and reclaiming what ran out."""
+
+from __future__ import annotations
+
+import secrets
+
+from tta_agent_coordination import _clock, _codec, _keys
+from tta_agent_coordination._clock import Clock
+from tta_agent_coordination._redis import scripts
+from tta_agent_coordination._redis.scripts import Nacked, Reply, Reserved, Retry, Status
+from tta_agent_coordination.coordinators._calls import Build, Calls
+from tta_agent_coordination.coordinators._observer import Observer
+from tta_agent_coordination.messaging import ReceivedMessage
+
+__all__ = ["Leases"]
+
+_NO_RETRY = Retry(attempts=0, base_s=0.0, factor=1.0, max_s=0.0, jitter=1.0)
+
+
+class Leases:
+    """Reserves and settles for one coordinator."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        observer: Observer,
+        *,
+        audit: bool,
+        clock: Clock | None,
+        max_deliveries: int,
+        ageing_us: int,
+    ) -> None:
+        self._calls = calls
+        self._observer = observer
+        self._audit = audit
+        self._clock = clock
+        self._max_deliveries = max_deliveries
+        self._ageing_us = ageing_us
+
+    def _now(self) -> str:
+        return _clock.script_time(self._clock)
+
+    async def receive(self, box: _keys.Inbox, lease_us: int) -> ReceivedMessage | None:
+        """Take the next message that can be read; those that cannot are buried on the way."""
+        while True:
+            token = f"res_{secrets.token_hex(8)}"
+            reply = await self._calls.run(box, self._reserve(box, token, lease_us))
+            self._observer.reclaimed(box.name, reply.dead)
+            if reply.status is Status.EMPTY:
+                return None
+            if reply.status is Status.AGAIN:
+                continue
+            try:
+                queue_message = _codec.decode(reply.entry)
+            except _codec.UndecodableEntryError as error:
+                await self._bury(box, token, reply.entry, error)
+                continue
+            return ReceivedMessage(
+                token=token,
+                queue_message=queue_message,
+                visibility_deadline=_clock.iso_from_us(reply.deadline_us),
+                deliveries=reply.deliveries,
+            )
+
+    def _reserve(self, box: _keys.Inbox, token: str, lease_us: int) -> Build[Reserved]:
+        return lambda lane: scripts.reserve(
+            lane,
+            box,
+            now_us=self._now(),
+            audit=self._audit,
+            max_deliveries=self._max_deliveries,
+            token=token,
+            lease_us=lease_us,
+            ageing_us=self._ageing_us,
+        )
+
+    async def ack(self, box: _keys.Inbox, token: str) -> bool:
+        """End a reservation for good."""
+        return _held(
+            await self._calls.run(
+                box, lambda lane: scripts.ack(lane, box, now_us="", audit=self._audit, token=token)
+            )
+        )
+
+    async def release(self, box: _keys.Inbox, token: str) -> bool:
+        """Give a reservation back uncounted."""
+        return _held(
+            await self._calls.run(
+                box,
+                lambda lane: scripts.release(lane, box, now_us=self._now(), audit=self._audit, token=token),
+            )
+        )
+
+    async def extend(self, box: _keys.Inbox, token: str, lease_us: int) -> bool:
+        """Move the end of a lease."""
+        return _held(
+            await self._calls.run(
+                box,
+                lambda lane: scripts.extend(lane, box, now_us=self._now(), token=token, lease_us=lease_us),
+            )
+        )
+
+    async def nack(
+        self, box: _keys.Inbox, token: str, *, permanent: bool, error: object, retry: Retry
+    ) -> bool:
+        """Give a reservation back as failed.
+
+        The script changes the entry's tail as text. Where it does not know the tail, the entry is changed
+        here and stored if it still is the same: two trips.
+        """
+        cause = "permanent" if permanent else ""
+        reply = await self._nack(box, token, error=error, dead_cause=cause, retry=retry)
+        while reply.status is Status.UNKNOWN_TAIL:
+            failed = _codec.fail(reply.entry, error)
+            if failed is None:
+                await self._bury(box, token, reply.entry, "not a message")
+                return False
+            attempts, replacement = failed
+            reply = await self._nack(
+                box,
+                token,
+                error=error,
+                dead_cause=cause,
+                retry=retry,
+                expected=reply.entry,
+                replacement=replacement,
+                attempts=attempts,
+            )
+        if reply.status is Status.RETRIED:
+            self._observer.retried(_clock.from_us(reply.delay_us))
+        elif reply.status is Status.DEAD:
+            self._observer.died(box.name, reply.entry, reply.attempts, error)
+        return reply.status is not Status.LOST
+
+    async def _nack(
+        self,
+        box: _keys.Inbox,
+        token: str,
+        *,
+        error: object,
+        dead_cause: str,
+        retry: Retry,
+        expected: bytes | None = None,
+        replacement: bytes | None = None,
+        attempts: int = 0,
+    ) -> Nacked:
+        error_json = _codec.encode_error(error)
+        return await self._calls.run(
+            box,
+            lambda lane: scripts.nack(
+                lane,
+                box,
+                now_us=self._now(),
+                audit=self._audit,
+                token=token,
+                error=error_json,
+                dead_cause=dead_cause,
+                retry=retry,
+                expected=expected,
+                replacement=replacement,
+                attempts=attempts,
+            ),
+        )
+
+    async def _bury(self, box: _keys.Inbox, token: str, entry: bytes, why: object) -> None:
+        """Dead-letter a reserved text that is no message, as it is."""
+        reply = await self._nack(
+            box, token, error=None, dead_cause="undecodable", retry=_NO_RETRY, expected=entry
+        )
+        if reply.status is Status.DEAD:
+            self._observer.died(box.name, entry, 0, f"undecodable entry: {why}")
+
+    async def recover(self, box: _keys.Inbox) -> int:
+        """End every expired lease of an inbox, page by page; return how many messages went back."""
+        requeued = 0
+        while True:
+            reply = await self._calls.run(
+                box,
+                lambda lane: scripts.reclaim(
+                    lane, box, now_us=self._now(), audit=self._audit, max_deliveries=self._max_deliveries
+                ),
+            )
+            requeued += reply.requeued
+            self._observer.reclaimed(box.name, reply.dead)
+            if reply.seen < scripts.LEASES_A_SCRIPT:
+                return requeued
+
+
+def _held(reply: Reply) -> bool:
+    return reply.status is Status.OK

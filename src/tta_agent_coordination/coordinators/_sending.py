@@ -1,0 +1,224 @@
+"""Owns the way of a message out: encode once, name the inbox, run one script, make a result of its answer."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tta_agent_coordination import _clock, _codec, _keys
+from tta_agent_coordination._clock import Clock
+from tta_agent_coordination._redis import scripts
+from tta_agent_coordination._redis.client import slot
+from tta_agent_coordination._redis.script import Call
+from tta_agent_coordination._redis.scripts import Lane, Reply, Status
+from tta_agent_coordination.coordinators._calls import Build, Calls
+from tta_agent_coordination.coordinators._discovery import Discovery
+from tta_agent_coordination.coordinators._observer import Observer
+from tta_agent_coordination.exceptions import (
+    MessageCoordinatorError,
+    PayloadNotJSONError,
+    PayloadTooLargeError,
+    QueueFullError,
+    SlotMismatchError,
+)
+from tta_agent_coordination.messaging import MessageResult
+from tta_agent_coordination.models import AgentMessage, MessagePriority
+
+__all__ = ["SendOptions", "Sender"]
+
+MAX_FOLLOW_UPS = 100
+"""Messages one `then_send` carries at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """What the caller of a send may choose; times in seconds, 0 for no expiry."""
+
+    delay_s: float = 0
+    expires_s: float = 0
+    dedup_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outgoing:
+    """An encoded message, from which each recipient's entry is made."""
+
+    message_id: str
+    level: int
+    json: str
+    enqueued_at: str
+
+    def entry(self) -> bytes:
+        """Return a new entry; its nonce makes it unlike every other, equal payloads included."""
+        return _codec.encode_entry(
+            self.json, priority=self.level, enqueued_at=self.enqueued_at, nonce=secrets.token_hex(8)
+        )
+
+
+class Sender:
+    """Sends for one coordinator."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        discovery: Discovery,
+        observer: Observer,
+        *,
+        audit: bool,
+        clock: Clock | None,
+        dedup_ms: int,
+        max_payload_bytes: int,
+    ) -> None:
+        self._calls = calls
+        self._discovery = discovery
+        self._observer = observer
+        self._audit = audit
+        self._clock = clock
+        self._dedup_ms = dedup_ms
+        self._max_payload_bytes = max_payload_bytes
+
+    def _encode(self, message: AgentMessage) -> _Outgoing:
+        """Encode a message, filling in a missing timestamp.
+
+        Raises:
+            PayloadNotJSONError: If it is not strict JSON.
+            PayloadTooLargeError: If its payload is larger than allowed.
+        """
+        now = _clock.iso_now(self._clock)
+        if not message.timestamp:
+            message.timestamp = now
+        try:
+            text, payload_bytes = _codec.encode_message(message)
+            level = int(MessagePriority(message.priority))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise PayloadNotJSONError(str(error)) from error
+        if payload_bytes > self._max_payload_bytes:
+            raise PayloadTooLargeError(
+                f"payload is {payload_bytes} bytes of JSON, more than {self._max_payload_bytes}"
+            )
+        return _Outgoing(message_id=message.message_id, level=level, json=text, enqueued_at=now)
+
+    def _build(self, box: _keys.Inbox, outgoing: _Outgoing, options: SendOptions, limit: int) -> Build[Reply]:
+        entry = outgoing.entry()
+
+        def build(lane: Lane) -> Call[Reply]:
+            return scripts.enqueue(
+                lane,
+                box,
+                now_us=_clock.script_time(self._clock),
+                audit=self._audit,
+                level=outgoing.level,
+                limit=limit,
+                delay_us=_clock.to_us(options.delay_s),
+                expires_us=_clock.to_us(options.expires_s),
+                entry=entry,
+                message_id=outgoing.message_id,
+                dedup=None if options.dedup_id is None else _keys.dedup(box, options.dedup_id),
+                dedup_ms=self._dedup_ms,
+            )
+
+        return build
+
+    async def send(
+        self, box: _keys.Inbox, message: AgentMessage, options: SendOptions, *, limit: int
+    ) -> MessageResult:
+        """Send one message; neither its payload nor the store makes this raise."""
+        try:
+            outgoing = self._encode(message)
+            await self._discovery.register([box])
+            outcome = await self._calls.run(box, self._build(box, outgoing, options, limit))
+        except MessageCoordinatorError as error:
+            outcome = error
+        return self._result(box, message.message_id, outcome)
+
+    async def broadcast(
+        self, boxes: Sequence[_keys.Inbox], message: AgentMessage, *, limit: int
+    ) -> list[MessageResult]:
+        """Send one message to many inboxes in one pipeline; each delivery is atomic for itself."""
+        try:
+            outgoing = self._encode(message)
+            await self._discovery.register(boxes)
+            work = [(box, self._build(box, outgoing, SendOptions(), limit)) for box in boxes]
+            outcomes = await self._calls.run_many(work)
+        except MessageCoordinatorError as error:
+            outcomes = [error] * len(boxes)
+        return [
+            self._result(box, message.message_id, outcome)
+            for box, outcome in zip(boxes, outcomes, strict=True)
+        ]
+
+    def _result(
+        self, box: _keys.Inbox, message_id: str, outcome: Reply | MessageCoordinatorError
+    ) -> MessageResult:
+        if isinstance(outcome, MessageCoordinatorError):
+            failed = MessageResult(
+                message_id=message_id, delivered=False, error=str(outcome), cause=outcome.cause
+            )
+            return self._observer.sent(failed.caused_by(outcome.__cause__ or outcome))
+        if outcome.status is Status.FULL:
+            full = MessageResult(
+                message_id=message_id, delivered=False, error="queue full", cause="queue full"
+            )
+            return self._observer.sent(full)
+        if outcome.status is Status.DUPLICATE:
+            return self._observer.sent(
+                MessageResult(message_id=outcome.text, delivered=True, cause="duplicate")
+            )
+        if self._audit:
+            self._observer.depth(box.name, int(outcome.text))
+        return self._observer.sent(MessageResult(message_id=message_id, delivered=True))
+
+    async def ack_and_send(
+        self,
+        box: _keys.Inbox,
+        token: str,
+        follow_ups: Sequence[tuple[_keys.Inbox, AgentMessage]],
+        *,
+        limit: int,
+        one_slot: bool,
+    ) -> bool:
+        """End a reservation and send what follows from it, all or nothing; False when the token is lost.
+
+        Raises:
+            ValueError: If there are more than 100 follow-ups.
+            PayloadError: If one cannot be stored; the token stays held.
+            SlotMismatchError: With `one_slot`, if a target lies in another slot; nothing was sent.
+            QueueFullError: If a target is full; the token stays held.
+        """
+        if len(follow_ups) > MAX_FOLLOW_UPS:
+            raise ValueError(f"then_send takes at most {MAX_FOLLOW_UPS} messages, not {len(follow_ups)}")
+        targets: dict[_keys.Inbox, int] = {}
+        sends: list[tuple[int, int, bytes]] = []
+        for target, message in follow_ups:
+            outgoing = self._encode(message)
+            sends.append((targets.setdefault(target, len(targets) + 1), outgoing.level, outgoing.entry()))
+        for target in targets if one_slot else ():
+            if slot(target.reserved) != slot(box.reserved):
+                raise SlotMismatchError(
+                    f"{box.name} and {target.name} lie in different cluster slots: with hash_tags, one "
+                    "atomic step concerns one agent; send with a dedup_id first, then acknowledge"
+                )
+        await self._discovery.register(targets)
+
+        def build(lane: Lane) -> Call[Reply]:
+            return scripts.ack_send(
+                lane,
+                box,
+                now_us=_clock.script_time(self._clock),
+                audit=self._audit,
+                token=token,
+                limit=limit,
+                targets=list(targets),
+                sends=sends,
+            )
+
+        reply = await self._calls.run(box, build)
+        if reply.status is Status.FULL:
+            full = list(targets)[int(reply.text) - 1]
+            raise QueueFullError(
+                f"queue full: {full.name} has no room; nothing was sent, {token} is still held"
+            )
+        if reply.status is Status.OK:
+            self._observer.followed_up(len(sends))
+        return reply.status is Status.OK
