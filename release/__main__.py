@@ -15,6 +15,7 @@ from rich.console import Console
 
 from release.context import Context, Options
 from release.model import Kind, Mode, Refused, Report
+from release.outputs import hand_on
 from release.report import show
 from release.runner import LocalRunner
 
@@ -99,6 +100,7 @@ def main(argv: Sequence[str], *, root: Path | None = None, console: Console | No
     run: Callable[[str, Context], Report] = importlib.import_module(STAGES[stage][0]).run
     try:
         report = run(stage, context)
+        hand_on(context.ledger)
     except Refused as refused:
         count = len(refused.problems)
         what = refused.problems[0].what if count == 1 else f"{count} problems, listed above"

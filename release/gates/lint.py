@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from release import workflows as shell
 from release.binding import bound_or_none
 from release.context import Context
 from release.gates.gate import run_gate
@@ -50,7 +51,15 @@ def tools(root: Path) -> list[Tool]:
         Tool(
             name="zizmor",
             package="zizmor",
-            command=("zizmor", "--offline", "--persona", "auditor", "--no-progress", ".github"),
+            command=(
+                "zizmor",
+                "--offline",
+                "--persona",
+                "auditor",
+                "--strict-collection",
+                "--no-progress",
+                ".github",
+            ),
             remedy=edit,
         ),
         Tool(
@@ -75,6 +84,12 @@ def tools(root: Path) -> list[Tool]:
             name="action schema",
             package="check-jsonschema",
             command=(*schema, "vendor.github-actions", *actions),
+            remedy=edit,
+        ),
+        Tool(
+            name="issue template schema",
+            package="check-jsonschema",
+            command=(*schema, "vendor.github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
             remedy=edit,
         ),
         Tool(
@@ -111,6 +126,7 @@ OWN: dict[str, Callable[[Path], list[Problem]]] = {
     "action pins": pins.check,
     "workflow graph": workflows.check,
     "committed texts": committed.check,
+    "shell lines": shell.check,
 }
 """The rules this project wrote itself; each reads the tree below a root and returns every problem."""
 

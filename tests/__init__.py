@@ -1,0 +1,1 @@
+"""The tests: `library` mirrors the package, `release` mirrors the release tools."""
