@@ -98,6 +98,14 @@ def _word(value: object) -> str:
     return value.decode("ascii", "backslashreplace")
 
 
+def _number(value: object) -> int:
+    word = _word(value)
+    try:
+        return int(word)
+    except ValueError as error:
+        raise BadReplyError(f"expected a number from a script, got {word!r}") from error
+
+
 def _items(answer: Any, length: int) -> list[object]:
     if not isinstance(answer, list):
         raise BadReplyError(f"expected a list from a script, got {type(answer).__name__}")
@@ -108,21 +116,19 @@ def _items(answer: Any, length: int) -> list[object]:
 
 
 def _read_head(items: list[object]) -> BreakerReply:
-    words = [_word(item) for item in items[:_RECORD_LENGTH]]
-    try:
-        status, state = BreakerStatus(words[0]), CircuitBreakerState(words[1])
-        generation, since_us, successes, probes, now_us = map(int, words[2:])
-    except ValueError as error:
-        raise BadReplyError(f"not a breaker's record: {words}") from error
+    status, state = _word(items[0]), _word(items[1])
+    if status not in BreakerStatus or state not in CircuitBreakerState:
+        raise BadReplyError(f"not a breaker's record: {status!r}, {state!r}")
+    generation, since_us, successes, probes, now_us = map(_number, items[2:_RECORD_LENGTH])
     record = Record(
-        state=state,
+        state=CircuitBreakerState(state),
         generation=generation,
         since_us=since_us,
         successes=successes,
         probes=probes,
         now_us=now_us,
     )
-    return BreakerReply(status=status, record=record)
+    return BreakerReply(status=BreakerStatus(status), record=record)
 
 
 def _reply(answer: Any) -> BreakerReply:
@@ -135,13 +141,17 @@ def _look(answer: Any) -> Look:
     if not isinstance(foreign, bytes) or not isinstance(counters, bytes):
         raise BadReplyError("expected the stored JSON as bytes")
     return Look(
-        record=_read_head(items).record, foreign=foreign, foreign_ttl_ms=int(_word(ttl)), counters=counters
+        record=_read_head(items).record, foreign=foreign, foreign_ttl_ms=_number(ttl), counters=counters
     )
 
 
 def _renewed(answer: Any) -> Renewed:
     status, deadline = _items(answer, 2)
-    return Renewed(status=BreakerStatus(_word(status)), deadline_us=int(_word(deadline) or 0))
+    if status == b"lost":
+        return Renewed(status=BreakerStatus.LOST, deadline_us=0)
+    if status != b"held":
+        raise BadReplyError(f"not a renewal: {status!r}")
+    return Renewed(status=BreakerStatus.HELD, deadline_us=_number(deadline))
 
 
 def _base(keys: Breaker) -> tuple[bytes, bytes, bytes]:

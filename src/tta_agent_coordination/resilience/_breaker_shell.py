@@ -181,7 +181,9 @@ class BreakerShell:
         return Refused(state=reply.record.state, retry_after=left)
 
     def _granted(self, reply: BreakerReply, probe: str) -> Admission:
-        ticket = Ticket(epoch=self.view.epoch, probe=True)
+        # The period may be over before its grant is read; no epoch is -1, so such a verdict changes nothing here.
+        here = self.view.generation == reply.record.generation
+        ticket = Ticket(epoch=self.view.epoch if here else -1, probe=True)
         return Admission(ticket=ticket, probe=probe, generation=reply.record.generation)
 
     async def _give_back(self, asking: asyncio.Task[BreakerReply | None], probe: str) -> None:
@@ -241,9 +243,10 @@ class BreakerShell:
     async def open_by_hand(self) -> None:
         """Open at once here, and for everybody by the time this returns."""
         for _ in range(ATTEMPTS):
-            for effect in self._decide(core.Forced()):
-                if isinstance(effect, core.Publish) and self.link is not None:
-                    await self._publish(effect)
+            self._decide(core.Forced())
+            # Told even where it was open here: the others may have closed it since.
+            age = self.now() - self.view.since
+            await self._publish(core.Publish(generation=self.view.generation, age=age))
             if self.view.state is CircuitBreakerState.OPEN:
                 return
 

@@ -208,7 +208,9 @@ class CircuitBreaker:
             shell.apply(core.Succeeded(ticket=Ticket(epoch=view.epoch)), correlation_id)
         return outcome
 
-    async def execute[**P, T](self, func: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def execute[**P, T](
+        self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Call `func(*args, **kwargs)` as `call` does; every keyword argument is `func`'s."""
         return await self.call(functools.partial(func, *args, **kwargs))
 

@@ -48,12 +48,13 @@ class CircuitBreakerMetricsCollector:
         to_state: CircuitBreakerState,
         correlation_id: str | None = None,
     ) -> None:
-        """Count a transition and log it."""
+        """Count a transition and log it, an opening as a warning."""
         key = f"{from_state.value}_to_{to_state.value}"
         self.state_transitions[key] = self.state_transitions.get(key, 0) + 1
         self.states[circuit_breaker_name] = to_state
         self.last_update = time.time()
-        _log.info(
+        _log.log(
+            logging.WARNING if to_state is CircuitBreakerState.OPEN else logging.INFO,
             "Circuit breaker %s: %s to %s",
             circuit_breaker_name,
             from_state.value,
@@ -77,7 +78,7 @@ class CircuitBreakerMetricsCollector:
         """Count a refused call and log why."""
         self.calls_rejected += 1
         self.last_update = time.time()
-        _log.warning(
+        _log.info(
             "Circuit breaker %s rejected a call: %s",
             circuit_breaker_name,
             reason,
@@ -105,7 +106,7 @@ class CircuitBreakerMetricsCollector:
         """Count a call that raised, and log it; `duration_ms` milliseconds."""
         self.failed_calls += 1
         self.last_update = time.time()
-        _log.warning(
+        _log.info(
             "Circuit breaker %s saw a call fail: %s",
             circuit_breaker_name,
             error,

@@ -53,6 +53,7 @@ class CircuitBreakerRegistry:
         self._hash_tags = hash_tags
         self._clock = clock
         self._circuit_breakers: dict[str, CircuitBreaker] = {}
+        self._starting: dict[str, asyncio.Task[None]] = {}
         self._cleanup_interval = CLEANUP_INTERVAL_S
         self._cleanup_task: asyncio.Task[None] | None = None
         self._entered = False
@@ -79,11 +80,14 @@ class CircuitBreakerRegistry:
 
     async def get_or_create(self, name: str, config: CircuitBreakerConfig | None = None) -> CircuitBreaker:
         """Return the breaker called `name`, initialised; `config` counts only where it is created."""
-        breaker = self._circuit_breakers.get(name)
-        if breaker is None:
-            breaker = self._circuit_breakers[name] = self._make(name, config)
-            await self._start(breaker)
-            await self._command("SADD", _keys.breaker_registry(self._pfx), name)
+        if name not in self._circuit_breakers:
+            self._circuit_breakers[name] = self._make(name, config)
+            self._starting[name] = asyncio.create_task(self._start(name))
+            self._starting[name].add_done_callback(lambda _: self._starting.pop(name, None))
+        starting = self._starting.get(name)
+        breaker = self._circuit_breakers[name]
+        if starting is not None:
+            await asyncio.shield(starting)
         return breaker
 
     def _make(self, name: str, config: CircuitBreakerConfig | None) -> CircuitBreaker:
@@ -91,7 +95,11 @@ class CircuitBreakerRegistry:
             self._redis, name, config, self._pfx, hash_tags=self._hash_tags, clock=self._clock
         )
 
-    async def _start(self, breaker: CircuitBreaker) -> None:
+    async def _start(self, name: str) -> None:
+        await self._open(self._circuit_breakers[name])
+        await self._command("SADD", _keys.breaker_registry(self._pfx), name)
+
+    async def _open(self, breaker: CircuitBreaker) -> None:
         if self._entered:
             await breaker.__aenter__()
         else:
@@ -197,7 +205,7 @@ class CircuitBreakerRegistry:
             await self._circuit_breakers.pop(name).aclose()
         for name in names - set(self._circuit_breakers):
             breaker = self._circuit_breakers[name] = self._make(name, None)
-            await self._start(breaker)
+            await self._open(breaker)
 
     async def get_registry_stats(self) -> dict[str, Any]:
         """Return how many breakers there are, in which states, and when they were swept (None for never)."""

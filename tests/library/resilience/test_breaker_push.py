@@ -1,0 +1,128 @@
+"""Changes elsewhere: pushed inside `async with`, found by a look otherwise, and nothing left running behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import pytest
+import redis.asyncio as aioredis
+
+from tests.library.resilience.calls import refused, succeed, trip
+from tests.library.resilience.conftest import MakeBreaker
+from tests.library.support.servers import Lane, RealLane
+from tests.library.support.waiting import eventually
+from tta_agent_coordination.resilience import CircuitBreaker, CircuitBreakerConfig, _breaker_push
+from tta_agent_coordination.testing import ManualClock
+
+ONE_FAILURE = CircuitBreakerConfig(failure_threshold=1)
+
+
+def other_tasks() -> set[asyncio.Task[Any]]:
+    """Return every task but the test's own."""
+    return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+async def subscribers(client: aioredis.Redis) -> int:
+    """Return how many connections listen to the breakers' channel."""
+    answer: list[Any] = await client.execute_command("PUBSUB", "NUMSUB", "ao:cb:changes")
+    return int(dict(answer)[b"ao:cb:changes"] if isinstance(answer[0], tuple) else answer[1])
+
+
+async def test_change_is_pushed_without_a_call(make_breaker: MakeBreaker, client: aioredis.Redis) -> None:
+    """Broken: a process that is not calling just now learns of an opening only after its next call has passed."""
+    one, other = make_breaker(), make_breaker()
+    async with other:
+        await eventually("it listens", lambda: _listens(client))
+        await trip(one)
+        await eventually("the opening arrived", lambda: other._state == "open", deadline_s=2)
+        await refused(other)
+        await one.reset()
+        await eventually("the closing arrived", lambda: other._state == "closed", deadline_s=2)
+
+
+async def _listens(client: aioredis.Redis) -> bool:
+    return await subscribers(client) > 0
+
+
+async def test_one_subscription_for_all_breakers_of_a_client(
+    lane: Lane, client: aioredis.Redis, clock: ManualClock
+) -> None:
+    """Broken: a hundred breakers take a hundred connections."""
+    shared = lane.client()
+    async with contextlib.AsyncExitStack() as stack:
+        made = [
+            await stack.enter_async_context(CircuitBreaker(shared, name, ONE_FAILURE, clock=clock))
+            for name in ("a", "b", "c", "c")
+        ]
+        await eventually("they listen", lambda: _listens(client))
+        assert await subscribers(client) == 1
+        other = CircuitBreaker(lane.client(), "c", ONE_FAILURE, clock=clock)
+        await other._transition_to_open()
+        await eventually("both twins know", lambda: [each._state for each in made[2:]] == ["open", "open"])
+        assert [each._state for each in made[:2]] == ["closed", "closed"]
+        await made[0].aclose()
+        assert await subscribers(client) == 1
+
+    async def nobody() -> bool:
+        return await subscribers(client) == 0
+
+    assert not other_tasks()
+    if lane.name == "real":  # fakeredis goes on counting connections that are closed
+        await eventually("nobody listens", nobody)
+
+
+async def test_nothing_outlives_the_last_call_without_closing(lane: Lane, clock: ManualClock) -> None:
+    """Broken: a program that never calls `aclose`, as TTA never does, ends with pending tasks and open sockets."""
+    breaker = CircuitBreaker(lane.client(), "svc", ONE_FAILURE, clock=clock)
+    await breaker.initialize()
+    await trip(breaker)
+    clock.advance(60)
+    await breaker.call(succeed)
+    await breaker.get_state()
+    await eventually("every task has ended", lambda: not other_tasks(), deadline_s=3)
+
+
+async def test_closing_twice_and_calling_afterwards_works(make_breaker: MakeBreaker) -> None:
+    """Broken: shutdown code that closes twice, or calls late, raises."""
+    breaker = make_breaker()
+    async with breaker:
+        pass
+    await breaker.aclose()
+    assert await breaker.call(succeed) == "fine"
+    await breaker.aclose()
+    assert not other_tasks()
+
+
+async def test_subscription_survives_a_lost_connection(real_lane: RealLane, clock: ManualClock) -> None:
+    """Broken: one broken connection ends the push for good."""
+    client = real_lane.client()
+    async with CircuitBreaker(real_lane.client(), "svc", clock=clock) as breaker:
+        await eventually("it listens", lambda: _listens(client))
+        await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        other = CircuitBreaker(real_lane.client(), "svc", clock=clock)
+        await eventually("it listens again", lambda: _listens(client))
+        await other._transition_to_open()
+        await eventually("the opening arrived", lambda: breaker._state == "open", deadline_s=3)
+
+
+async def test_foreign_messages_do_not_end_the_subscription(make_breaker: MakeBreaker, client: aioredis.Redis) -> None:
+    """Broken: anything published on the channel deafens every breaker."""
+    one, other = make_breaker(), make_breaker()
+    async with other:
+        await eventually("it listens", lambda: _listens(client))
+        for message in (b"\xff", b"hello", b"open|1|1|1|nobody"):
+            await client.publish("ao:cb:changes", message)
+        await trip(one)
+        await eventually("the opening arrived", lambda: other._state == "open", deadline_s=2)
+
+
+@pytest.mark.parametrize("loops", [2])
+def test_breaker_binds_to_no_loop_before_its_first_call(loops: int, clock: ManualClock) -> None:
+    """Broken: a breaker made at import time works in the first event loop only."""
+    client: Any = object()
+    breaker = CircuitBreaker(client, "x", scope="local", clock=clock)
+    for _ in range(loops):
+        with asyncio.Runner() as runner:
+            assert runner.run(breaker.call(succeed)) == "fine"
