@@ -80,10 +80,6 @@ class Ledger:
             at=_whole(at), **{field.name: getattr(opening, field.name) for field in fields(Opening)}
         )
         data = encode(zeroth)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _not_written(error) from error
         with _writer(folder):
             path = folder / NAME
             found = path.read_bytes() if path.exists() else b""
@@ -310,6 +306,7 @@ def _writer(folder: Path) -> Generator[None]:
     """Be the only writer of the ledger in `folder`."""
     lock = FileLock(folder / LOCK_NAME, timeout=LOCK_WAIT_S)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
         raise Refused(

@@ -212,13 +212,15 @@ def test_digests_are_of_the_list_whatever_its_order() -> None:
     assert digests((WHEEL,)) != digests((WHEEL, SDIST))
 
 
-def test_ran_tells_the_run_but_never_the_machine() -> None:
+def test_ran_tells_the_run_but_never_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No host, user or path gets into a ledger that is published."""
     here = Ran.here({"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "77", "GITHUB_RUN_ATTEMPT": "3"})
     assert (here.kind, here.run, here.attempt) == ("github-actions", "77", 3)
     local = Ran.here({"GITHUB_RUN_ID": "77", "GITHUB_RUN_ATTEMPT": "3"})
     assert (local.kind, local.run, local.attempt) == ("local", "", 1)
-    assert Ran.here({}) == local
+    assert Ran.here({}) == local == Ran.here()
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert Ran.here().kind == "github-actions"
     assert (Ran.here({"GITHUB_ACTIONS": "true", "GITHUB_RUN_ATTEMPT": "x"}).attempt) == 1
 
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -381,6 +382,24 @@ def test_a_line_is_one_write_and_an_fsync(folder: Path, monkeypatch: pytest.Monk
     assert lines == [raw_lines(folder)[-1] + b"\n"]
     assert synced
     assert synced[-1] >= 1
+
+
+def test_a_new_ledgers_name_is_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose folder was not written is not there after a power cut."""
+    folders: list[bool] = []
+    real = os.fsync
+
+    def sync(descriptor: int) -> None:
+        folders.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        real(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", sync)
+        ledger = create(tmp_path)
+        assert folders == ([False, True] if hasattr(os, "O_DIRECTORY") else [False])
+        folders.clear()
+        add(ledger, "lint")
+        assert folders == [False]
 
 
 def test_a_system_that_cannot_open_folders_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
