@@ -103,14 +103,15 @@ def read_mutant(*, module: str, name: str, original: str, mutated: str) -> Mutan
     function = ".".join(mangled.split("ǁ")[1:]) if "ǁ" in mangled else mangled.removeprefix("x_")
     before, after = (_plain(text, mangled) for text in (original, mutated))
     was, becomes = _changed_lines(before.splitlines(), after.splitlines())
-    quoted = '"' in was or "'" in was
+    # Reading Python is slow, so it is done only where a text was wrapped in XX or its case was changed.
+    respelled = was.lower().replace("xx", "") == becomes.lower().replace("xx", "")
     return Mutant(
         module=module,
         name=name,
         function=function,
         was=was,
         becomes=becomes,
-        wording=quoted and _wording(ast.parse(before), ast.parse(after)),
+        wording=respelled and _wording(ast.parse(before), ast.parse(after)),
     )
 
 
@@ -132,18 +133,18 @@ def _changed_lines(before: list[str], after: list[str]) -> tuple[str, str]:
 
 
 def _wording(before: ast.AST, after: ast.AST) -> bool:
-    """True when the two trees differ in one text, and that text is for a person."""
-    path = _difference(before, after)
-    if not path or not all(isinstance(end, ast.Constant) and isinstance(end.value, str) for end in path[-1]):
+    """True when the first difference of two trees is a text, and that text is for a person."""
+    path = _to_changed_text(before, after)
+    if not path:
         return False
-    inner: ast.AST = path[-1][0]
-    for outer, _ in reversed(path[:-1]):
+    inner = path[-1]
+    for outer in reversed(path[:-1]):
         match outer:
             case ast.keyword():
                 return outer.arg in WORDING_KEYWORDS
             case ast.Call(func=func, args=args) if inner in args:
                 name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
-                raised = any(isinstance(above, ast.Raise) and above.exc is outer for above, _ in path)
+                raised = any(isinstance(above, ast.Raise) and above.exc is outer for above in path)
                 return raised or name in WORDING_CALLS
             case ast.IfExp() if inner is not outer.test:
                 pass
@@ -155,20 +156,16 @@ def _wording(before: ast.AST, after: ast.AST) -> bool:
     return False
 
 
-def _difference(before: ast.AST, after: ast.AST) -> list[tuple[ast.AST, ast.AST]]:
-    """The nodes from the root down to where two trees differ; empty when they do not."""
-    path: list[tuple[ast.AST, ast.AST]] = []
-    if ast.dump(before) == ast.dump(after):
-        return path
-    while True:
-        path.append((before, after))
-        ours, theirs = list(ast.iter_child_nodes(before)), list(ast.iter_child_nodes(after))
-        if type(before) is not type(after) or len(ours) != len(theirs):
-            return path
-        pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if ast.dump(a) != ast.dump(b)]
-        if len(pairs) != 1:
-            return path
-        before, after = pairs[0]
+def _to_changed_text(before: ast.AST, after: ast.AST) -> list[ast.AST]:
+    """The nodes from the root down to the first text that differs; empty when something else does."""
+    if isinstance(before, ast.Constant) and isinstance(after, ast.Constant):
+        texts = isinstance(before.value, str) and isinstance(after.value, str)
+        return [before] if texts and before.value != after.value else []
+    for ours, theirs in zip(ast.iter_child_nodes(before), ast.iter_child_nodes(after), strict=False):
+        found = _to_changed_text(ours, theirs)
+        if found:
+            return [before, *found]
+    return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
