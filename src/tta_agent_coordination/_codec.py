@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from tta_agent_coordination._keys import inbox_name
 from tta_agent_coordination.messaging import QueueMessage
-from tta_agent_coordination.models import AgentId, AgentMessage, MessagePriority
+from tta_agent_coordination.models import AgentId, AgentMessage, MessagePriority, MessageType
 
 __all__ = [
     "MAX_ERROR_CHARS",
@@ -37,6 +37,7 @@ __all__ = [
 MAX_ERROR_CHARS = 2_000
 """How much of an error text is kept, in characters."""
 
+_MIN_ID_CHARS = 6
 _MAX_DEPTH = 190
 """Nesting that readers accept: their JSON parser stops at 200, and a payload stands two levels deep."""
 
@@ -56,6 +57,7 @@ class UndecodableEntryError(ValueError):
 
 @lru_cache(maxsize=1024)
 def _agent_json(name: str, instance: str | None) -> str:
+    AgentId(type=name, instance=instance)  # an id that was assigned unchecked would be unreadable
     return f'{{"type":{json.dumps(name)},"instance":{json.dumps(instance)}}}'
 
 
@@ -113,6 +115,9 @@ def encode_message(message: AgentMessage) -> tuple[str, int]:
     """
     payload = encode_payload(message.payload)
     routing = message.routing
+    texts: list[object] = [message.message_id, message.timestamp or "", routing.topic or "", *routing.tags]
+    if not all(isinstance(text, str) for text in texts) or len(message.message_id) < _MIN_ID_CHARS:
+        raise ValueError("message_id (at least 6 characters), timestamp, topic and tags must be texts")
     routing_json = (
         '{"topic":null,"tags":[]}'
         if routing.topic is None and not routing.tags
@@ -120,7 +125,7 @@ def encode_message(message: AgentMessage) -> tuple[str, int]:
     )
     head = (
         f'{{"message_id":{json.dumps(message.message_id)},"sender":{_agent(message.sender)},'
-        f'"recipient":{_agent(message.recipient)},"message_type":{json.dumps(message.message_type)},"payload":'
+        f'"recipient":{_agent(message.recipient)},"message_type":"{MessageType(message.message_type).value}","payload":'
     )
     end = (
         f',"priority":{int(MessagePriority(message.priority))},"routing":{routing_json},'

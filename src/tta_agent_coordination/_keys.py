@@ -34,9 +34,12 @@ __all__ = [
 _GLOB = str.maketrans({char: f"\\{char}" for char in "*?[]\\"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Inbox:
-    """All keys of one inbox, encoded once; `name` is `type:inst`, `stem` the same as it stands in keys."""
+    """All keys of one inbox, encoded once; `name` is `type:inst`, `stem` the same as it stands in keys.
+
+    Compared by identity, which means nothing: use `name` to tell inboxes apart.
+    """
 
     prefix: str
     name: str

@@ -15,7 +15,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from tta_agent_coordination._redis.client import Client, Raw
+from tta_agent_coordination._redis.client import STORE_ERRORS, Client, Raw
 
 __all__ = ["Call", "Script", "load", "run", "run_many", "script_names", "source"]
 
@@ -81,11 +81,13 @@ async def run_many[T](client: Client, calls: Sequence[Call[T]]) -> list[T | Exce
     answers: list[Any] = await _pipeline(client, calls)
     missing = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     if missing:
-        for script in {calls[index].script for index in missing}:
-            await client.execute_command("SCRIPT LOAD", script.text)
-        for index, answer in zip(
-            missing, await _pipeline(client, [calls[index] for index in missing]), strict=True
-        ):
+        try:
+            for script in {calls[index].script for index in missing}:
+                await client.execute_command("SCRIPT LOAD", script.text)
+            again: list[Any] = await _pipeline(client, [calls[index] for index in missing])
+        except STORE_ERRORS as error:
+            again = [error] * len(missing)  # the others have their answers
+        for index, answer in zip(missing, again, strict=True):
             answers[index] = answer
     return [
         answer if isinstance(answer, Exception) else call.read(answer)

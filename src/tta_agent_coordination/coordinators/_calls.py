@@ -78,23 +78,23 @@ class Calls:
         self._pid = os.getpid()
         self._owner = secrets.token_hex(8)
         self._sequence = itertools.count(1)
-        self._busy: dict[_keys.Inbox, int] = {}
+        self._busy: dict[str, int] = {}
 
     def _take(self, box: _keys.Inbox) -> tuple[Lane, int]:
         """Take the lowest free lane of an inbox; a bit a lane, an entry only while calls are under way."""
         if self._pid != os.getpid():
             self._begin_lanes()  # after a fork the parent's lanes are the parent's
-        busy = self._busy.get(box, 0)
+        busy = self._busy.get(box.name, 0)
         bit = ~busy & (busy + 1)
-        self._busy[box] = busy | bit
+        self._busy[box.name] = busy | bit
         return Lane(_keys.lane(box, self._owner, bit.bit_length() - 1), next(self._sequence)), bit
 
     def _give_back(self, box: _keys.Inbox, bit: int) -> None:
-        left = self._busy.get(box, 0) & ~bit
+        left = self._busy.get(box.name, 0) & ~bit
         if left:
-            self._busy[box] = left
+            self._busy[box.name] = left
         else:
-            self._busy.pop(box, None)
+            self._busy.pop(box.name, None)
 
     async def run[T](self, box: _keys.Inbox, build: Build[T]) -> T:
         """Run one script on a lane of its inbox.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
+from collections.abc import Sequence
 
 from tta_agent_coordination import _clock, _codec, _keys
 from tta_agent_coordination._clock import Clock
 from tta_agent_coordination._redis import scripts
-from tta_agent_coordination._redis.scripts import Nacked, Reply, Reserved, Retry, Status
+from tta_agent_coordination._redis.scripts import Nacked, Reclaimed, Reply, Reserved, Retry, Status
 from tta_agent_coordination.coordinators._calls import Build, Calls
 from tta_agent_coordination.coordinators._observer import Observer
+from tta_agent_coordination.exceptions import MessageCoordinatorError
 from tta_agent_coordination.messaging import ReceivedMessage
 
 __all__ = ["Leases"]
@@ -170,20 +173,34 @@ class Leases:
         if reply.status is Status.DEAD:
             self._observer.died(box.name, entry, 0, f"undecodable entry: {why}")
 
-    async def recover(self, box: _keys.Inbox) -> int:
-        """End every expired lease of an inbox, page by page; return how many messages went back."""
-        requeued = 0
-        while True:
-            reply = await self._calls.run(
-                box,
-                lambda lane: scripts.reclaim(
-                    lane, box, now_us=self._now(), audit=self._audit, max_deliveries=self._max_deliveries
-                ),
-            )
-            requeued += reply.requeued
-            self._observer.reclaimed(box.name, reply.dead)
-            if reply.seen < scripts.LEASES_A_SCRIPT:
-                return requeued
+    def _reclaim(self, box: _keys.Inbox) -> Build[Reclaimed]:
+        return lambda lane: scripts.reclaim(
+            lane, box, now_us=self._now(), audit=self._audit, max_deliveries=self._max_deliveries
+        )
+
+    async def recover(self, boxes: Sequence[_keys.Inbox]) -> int:
+        """End every expired lease of some inboxes, page by page; return how many messages went back.
+
+        What one inbox's failure prevented is raised after the others had their turn.
+        """
+        total: Counter[str] = Counter()
+        failure: MessageCoordinatorError | None = None
+        while boxes:
+            replies = await self._calls.run_many([(box, self._reclaim(box)) for box in boxes])
+            unfinished: list[_keys.Inbox] = []
+            for box, reply in zip(boxes, replies, strict=True):
+                if isinstance(reply, MessageCoordinatorError):
+                    failure = reply
+                    continue
+                total[box.name] += reply.requeued
+                self._observer.reclaimed(box.name, reply.dead)
+                if reply.seen == scripts.LEASES_A_SCRIPT:
+                    unfinished.append(box)
+            boxes = unfinished
+        self._observer.recovered(total)
+        if failure is not None:
+            raise failure
+        return total.total()
 
 
 def _held(reply: Reply) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from tta_agent_coordination import _codec
@@ -77,6 +77,12 @@ class Observer:
         logger.error(
             "DLQ enqueue for %s message_id=%s attempts=%s error=%s", inbox, message_id, attempts, error
         )
+
+    def recovered(self, messages: Mapping[str, int]) -> None:
+        """Note how many messages went back into each inbox."""
+        for inbox, count in messages.items():
+            if count:
+                logger.info("Recovered %s messages for agent %s", count, inbox)
 
     def reclaimed(self, inbox: str, dead: int) -> None:
         """Note what died while expired leases and expired messages were cleared away."""

@@ -188,11 +188,12 @@ class Sender:
         """
         if len(follow_ups) > MAX_FOLLOW_UPS:
             raise ValueError(f"then_send takes at most {MAX_FOLLOW_UPS} messages, not {len(follow_ups)}")
-        targets: dict[_keys.Inbox, int] = {}
+        targets = list({target.name: target for target, _ in follow_ups}.values())
+        numbers = {target.name: number for number, target in enumerate(targets, 1)}
         sends: list[tuple[int, int, bytes]] = []
         for target, message in follow_ups:
             outgoing = self._encode(message)
-            sends.append((targets.setdefault(target, len(targets) + 1), outgoing.level, outgoing.entry()))
+            sends.append((numbers[target.name], outgoing.level, outgoing.entry()))
         for target in targets if one_slot else ():
             if slot(target.reserved) != slot(box.reserved):
                 raise SlotMismatchError(
@@ -209,13 +210,13 @@ class Sender:
                 audit=self._audit,
                 token=token,
                 limit=limit,
-                targets=list(targets),
+                targets=targets,
                 sends=sends,
             )
 
         reply = await self._calls.run(box, build)
         if reply.status is Status.FULL:
-            full = list(targets)[int(reply.text) - 1]
+            full = targets[int(reply.text) - 1]
             raise QueueFullError(
                 f"queue full: {full.name} has no room; nothing was sent, {token} is still held"
             )

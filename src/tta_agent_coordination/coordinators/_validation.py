@@ -15,6 +15,7 @@ __all__ = [
     "lease",
     "number",
     "positive",
+    "token",
     "whole",
 ]
 
@@ -86,6 +87,12 @@ def dedup_id(value: object) -> str | None:
     if value is None or (isinstance(value, str) and value):
         return value
     raise ValueError(f"dedup_id must be a text that is not empty, or None, not {_shown(value)}")
+
+
+def token(value: object) -> None:
+    """Refuse what can be no token; a text that names no reservation is an answer, not an error."""
+    if not isinstance(value, str):
+        raise ValueError(f"token must be a text, not {_shown(value)}")  # noqa: TRY004 - bad arguments are one error
 
 
 def _shown(value: object) -> str:

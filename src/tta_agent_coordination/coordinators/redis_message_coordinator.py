@@ -6,7 +6,6 @@ and `_inspect`. What an operation does, and in which order, stands in the script
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Awaitable, Sequence
 from types import TracebackType
@@ -40,8 +39,6 @@ from tta_agent_coordination.metrics import InMemoryMetrics, MessageMetrics
 from tta_agent_coordination.models import AgentId, AgentMessage, MessageType
 
 __all__ = ["RedisMessageCoordinator"]
-
-logger = logging.getLogger("tta_agent_coordination.coordinators")
 
 
 class RedisMessageCoordinator(MessageCoordinator):
@@ -344,6 +341,7 @@ class RedisMessageCoordinator(MessageCoordinator):
                 server.
             MessageCoordinatorError: If the store failed.
         """
+        check.token(token)
         await self._subscriptions.catch_up()
         box = self._box(agent_id)
         if not then_send:
@@ -382,6 +380,7 @@ class RedisMessageCoordinator(MessageCoordinator):
         Raises:
             MessageCoordinatorError: If the store failed.
         """
+        check.token(token)
         permanent = FailureType(failure) is FailureType.PERMANENT
         retry = self._retry()
         await self._subscriptions.catch_up()
@@ -404,6 +403,7 @@ class RedisMessageCoordinator(MessageCoordinator):
             ValueError: If `seconds` is out of range.
             MessageCoordinatorError: If the store failed.
         """
+        check.token(token)
         lease_us = _clock.to_us(check.lease("seconds", seconds))
         await self._subscriptions.catch_up()
         return await self._leases.extend(self._box(agent_id), token, lease_us)
@@ -421,6 +421,7 @@ class RedisMessageCoordinator(MessageCoordinator):
         Raises:
             MessageCoordinatorError: If the store failed.
         """
+        check.token(token)
         await self._subscriptions.catch_up()
         return await self._leases.release(self._box(agent_id), token)
 
@@ -440,13 +441,7 @@ class RedisMessageCoordinator(MessageCoordinator):
         """
         await self._subscriptions.catch_up()
         boxes = await self._discovery.inboxes() if agent_id is None else [self._box(agent_id)]
-        total = 0
-        for box in boxes:
-            requeued = await self._leases.recover(box)
-            if requeued:
-                logger.info("Recovered %s messages for agent %s", requeued, box.name)
-            total += requeued
-        return total
+        return await self._leases.recover(boxes)
 
     def configure(
         self,

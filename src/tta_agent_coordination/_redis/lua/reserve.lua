@@ -79,7 +79,7 @@ end
 while true do
   local level, entry, score = pick()
   if not level then
-    if dead > 0 then tidy() end
+    if dead > 0 or last_score > 0 then tidy() end
     remember('empty', '')
     return {'empty', '', back, dead}
   end
