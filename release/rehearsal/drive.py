@@ -18,9 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.version import Version
-from rich.box import SIMPLE
-from rich.table import Table
-from rich.text import Text
 
 from release import pythons
 from release.binding import record
@@ -28,7 +25,6 @@ from release.checkout import Checkout
 from release.context import Context
 from release.environments import WHEELHOUSE, fill_wheelhouse
 from release.gates.test import REAL_SERVER_NOT_RUN
-from release.indexes import IndexName
 from release.ledger import Ledger
 from release.model import Checked, Kind, Problem, Refused, Report
 from release.plan import Plan, here
@@ -40,27 +36,18 @@ from release.rehearsal.environment import child_environment
 from release.rehearsal.reuse import Reused, reusable
 from release.rehearsal.scratch import Scratch
 from release.rehearsal.steps import Step, sessions, steps
+from release.rehearsal.summary import Ran, defects, digest_problems, digest_table, stage_table
 from release.rehearsal.world import World
 from release.rules import changelog
-from release.rules.archives import digest_of
 from release.rules.tag import name_of
 
-__all__ = ["Ran", "result", "run"]
+__all__ = ["nox_words", "result", "run"]
 
 _RESULT = re.compile(r"^RESULT (?P<kind>\S+) (?P<stage>\S+): (?P<sentence>.*)$", re.MULTILINE)
 _WHEELS = ("runtime", "build", "test")
 """Locks that stages install from into environments of their own."""
 _STAND_IN = "1000001"
 """Takes the place of the owner's number until a person has filled it in."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """One step as it ended."""
-
-    name: str
-    seconds: float
-    proved: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +94,14 @@ def _begin(context: Context, folder: Path, stack: ExitStack) -> _Rehearsal:
         first_on_path=[hidden],
     )
     env[WHEELHOUSE] = str(_environments(context.root) / "wheelhouse")
-    nox = [sys.executable, "-m", "nox", "--envdir", str(_environments(context.root)), *_backend()]
     return _Rehearsal(
-        context=context, folder=folder, facts=facts, world=started, env=env, hidden=hidden, nox=nox
+        context=context,
+        folder=folder,
+        facts=facts,
+        world=started,
+        env=env,
+        hidden=hidden,
+        nox=nox_words(context.root),
     )
 
 
@@ -286,7 +278,7 @@ def _judged(
     context, started = rehearsal.context, rehearsal.world
     ledger = Ledger.read(clone.root / "ledger")
     opening = ledger.opening
-    problems = [*_digest_problems(started, ledger), *_defects(started)]
+    problems = [*digest_problems(started, ledger), *defects(started)]
     seconds = time.monotonic() - began
     context.console.rule("rehearsed", align="left")
     context.console.print(stage_table(done, seconds))
@@ -298,12 +290,13 @@ def _judged(
     kept = context.root / "report" / "rehearsal"
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(clone.root / "ledger", kept)
+    start = opening.tag or opening.commit[:12]
     refused = ", ".join(f"{host} ({count})" for host, count in sorted(started.proxy.refused.items()))
     return Report(
         kind=Kind.DONE,
         sentence=(
-            f"{opening.project} {opening.version} went from {opening.tag or 'HEAD'} to PyPI in {seconds:.0f} s "
-            f"and {len(done)} stages; {len(opening.artifacts)} files have the same digests everywhere"
+            f"{opening.project} {opening.version} went from {start} to PyPI in {seconds:.0f} s and "
+            f"{len(done)} stages; {len(opening.artifacts)} files have the same digests everywhere"
         ),
         checked=[
             Checked(what="hosts refused", found=refused or "none was asked for"),
@@ -314,83 +307,22 @@ def _judged(
     )
 
 
-def _digest_problems(started: World, ledger: Ledger) -> list[Problem]:
-    """Files of the ledger that an index does not hold with the ledger's digest."""
-    pairs = [
-        (artifact, name, _held(started, ledger, name, artifact.name))
-        for artifact in ledger.opening.artifacts
-        for name in IndexName
-    ]
-    return [
-        Problem(
-            rule="rehearsal.same-digests",
-            where=f"{name}: {artifact.name}",
-            what=f"holds {held or 'nothing'}, the ledger has {artifact.sha256}",
-            remedy="the pipeline changed bytes on their way: find out where before any release",
-        )
-        for artifact, name, held in pairs
-        if held != artifact.sha256
-    ]
-
-
-def _held(started: World, ledger: Ledger, name: IndexName, file: str) -> str:
-    """SHA-256 of the bytes an index keeps under a file name, empty when it has none."""
-    index = started.indexes[name]
-    project = index.projects.get(ledger.opening.project)
-    return digest_of(index.content(file)) if project is not None and file in project.files else ""
-
-
-def _defects(started: World) -> list[Problem]:
-    """What went wrong in the embedded world itself."""
-    return [
-        Problem(
-            rule="rehearsal.world",
-            where="the embedded world",
-            what=f"failed: {failure!r}",
-            remedy="this is a defect of the rehearsal, not of the release: mend release/rehearsal",
-        )
-        for failure in started.failures
-    ]
-
-
-def stage_table(done: Sequence[Ran], seconds: float) -> Table:
-    """Every stage, what it took and what it proved."""
-    table = Table(box=SIMPLE, pad_edge=False)
-    table.add_column("stage", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
-    table.add_column("what it proved", overflow="fold")
-    for ran in done:
-        table.add_row(ran.name, f"{ran.seconds:.1f}", Text(ran.proved))
-    table.add_row("together", f"{seconds:.1f}", "with the environments")
-    return table
-
-
-def digest_table(started: World, ledger: Ledger) -> Table:
-    """The digest of each file in the ledger and on each index."""
-    table = Table(box=SIMPLE, pad_edge=False)
-    for title in ("file", "sha256 from the build", *(name.value for name in IndexName)):
-        table.add_column(title, overflow="fold")
-    for artifact in ledger.opening.artifacts:
-        held = [_held(started, ledger, name, artifact.name) for name in IndexName]
-        said = ["the same" if digest == artifact.sha256 else digest or "absent" for digest in held]
-        table.add_row(artifact.name, artifact.sha256, *said)
-    return table
-
-
 def _environments(root: Path) -> Path:
     """The folder of nox's environments: the one this session runs in, or the checkout's own."""
-    if os.environ.get("NOX_CURRENT_SESSION"):
-        return Path(sys.prefix).parent
-    return root / ".nox"
+    return Path(sys.prefix).parent if os.environ.get("NOX_CURRENT_SESSION") else root / ".nox"
 
 
-def _backend() -> list[str]:
-    """Make the children's nox use the kind of environments that the outer one has made."""
+def nox_words(root: Path) -> list[str]:
+    """How the children's nox is started: with this session's nox, and the outer run's environments.
+
+    Environments are shared, so it must be told which kind the outer nox has made.
+    """
+    words = [sys.executable, "-m", "nox", "--envdir", str(_environments(root))]
     config = Path(sys.prefix) / "pyvenv.cfg"
     if not os.environ.get("NOX_CURRENT_SESSION") or not config.is_file():
-        return []
+        return words
     made_by_uv = re.search(r"^uv *=", config.read_text(encoding="utf-8"), re.MULTILINE) is not None
-    return ["--default-venv-backend", "uv" if made_by_uv else "virtualenv"]
+    return [*words, "--default-venv-backend", "uv" if made_by_uv else "virtualenv"]
 
 
 def _path() -> str:

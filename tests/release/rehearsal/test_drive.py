@@ -1,0 +1,296 @@
+"""The whole rehearsal with its sessions played: real uploads and collect, quick stand-ins for the gates."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from release import collect, prepare, publish
+from release.binding import record
+from release.checkout import Checkout
+from release.context import Context, Options
+from release.environments import WHEELHOUSE
+from release.evidence import Outcome
+from release.ledger import Ledger
+from release.model import Kind, Mode, Refused, Report
+from release.plan import Plan
+from release.rehearsal import drive
+from release.rules.archives import measure
+from release.runner import Finished, LocalRunner
+from tests.release.ledger_support import opening, rules_of
+from tests.release.rehearsal.support import written
+from tests.release.repo_support import NOW, Repo, context_on, printed
+from tests.release.test_publish import PUBLISHER
+
+PLAN = Plan(
+    legs={
+        "build": ("all",),
+        "lint": ("all",),
+        "test": ("3.12", "3.13"),
+        "coverage": ("all",),
+        "mutation": ("all",),
+        "testpypi": ("all",),
+        "smoke": ("local", "testpypi", "pypi"),
+        "pypi": ("all",),
+        "verify": ("all",),
+    },
+    absent=("test 3.14: no Python 3.14 here",),
+)
+
+
+@dataclass
+class Player:
+    """Runs git and twine for real, and plays nox: each session does the least that leaves its evidence."""
+
+    fails: str = ""
+    """A session that refuses."""
+    sessions: list[str] = field(default_factory=list[str])
+    installed: list[str] = field(default_factory=list[str])
+    environments: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    downloads: int = 0
+
+    def __call__(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        show: bool = False,
+        timeout_s: float | None = None,
+    ) -> Finished:
+        words = [os.fspath(word) for word in argv]
+        if "download" in words:
+            self.downloads += 1
+            return self.ended(words)
+        if words[1:3] != ["-m", "nox"]:
+            return LocalRunner()(words, cwd=cwd, env=env, show=show, timeout_s=timeout_s)
+        asked = words[words.index("--session") + 1 :]
+        if "--install-only" in words:
+            self.installed = asked
+            return self.ended(words, code=1 if self.fails == "install" else 0, said="no network")
+        session, posargs = asked[0], asked[2:]
+        self.sessions.append(session)
+        self.environments[session] = dict(env or {})
+        if session == self.fails:
+            return self.ended(words, code=1, said=f"RESULT refused {session}: it is broken\nnox > failed")
+        with mock.patch.dict(os.environ, self.environments[session], clear=True):
+            self.play(session, posargs, cwd)
+        return self.ended(
+            words, said=f"RESULT done {session.partition('-')[0]}: {session} is proved\nnox > done"
+        )
+
+    @staticmethod
+    def ended(words: list[str], *, code: int = 0, said: str = "") -> Finished:
+        return Finished(argv=words, code=code, stdout=said, stderr="", took_ms=1)
+
+    def play(self, session: str, posargs: list[str], root: Path) -> None:
+        context = context_on(root, options=Options(mode=Mode.REHEARSAL, evidence="--evidence" in posargs))
+        stage, _, leg = session.partition("-")
+        if stage == "prepare":
+            asked = replace(context, options=Options(version=posargs[0]))
+            prepare.run(stage, asked)
+        elif stage == "build":
+            self.build(context, posargs[posargs.index("--tag") + 1] if "--tag" in posargs else "")
+        elif stage == "collect":
+            collect.run(stage, context)
+        elif stage in {"testpypi", "pypi"}:
+            publish.run(stage, context)
+        else:
+            leg = posargs[posargs.index("--index") + 1] if stage == "smoke" else leg or "all"
+            outcome = Outcome.SAMPLE if "--sample" in posargs else Outcome.PASSED
+            report = Report(kind=Kind.DONE, sentence="", figures={"played": 1})
+            record(context, Ledger.read(context.ledger), stage, leg, report, outcome)
+
+    @staticmethod
+    def build(context: Context, tag: str) -> None:
+        files = written(context.root / "dist")
+        checkout = Checkout(context.root, context.runner)
+        opened = opening(
+            project="demo-project",
+            tag=tag,
+            tag_object=checkout.tag_facts(tag).tag_object if tag else "",
+            commit=checkout.head(),
+            tree=checkout.tree(),
+            plan=PLAN.legs,
+            artifacts=tuple(measure(path) for path in sorted(files)),
+        )
+        ledger = Ledger.create(context.ledger, opened, at=NOW)
+        record(context, ledger, "build", "all", Report(kind=Kind.DONE, sentence=""))
+
+
+@pytest.fixture
+def player(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Player:
+    monkeypatch.setattr(drive, "here", lambda: PLAN)
+    monkeypatch.setattr(drive.pythons, "found", lambda: {"3.12": sys.executable, "3.13": sys.executable})
+    monkeypatch.setattr(tempfile, "tempdir", str(made(tmp_path / "temp")))
+    monkeypatch.delenv("NOX_CURRENT_SESSION", raising=False)
+    return Player()
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def left(tmp_path: Path) -> list[Path]:
+    """The scratch folders that were not removed."""
+    return list((tmp_path / "temp").glob("tta-rehearsal-*"))
+
+
+def context(repo: Repo, player: Player, *, fast: bool = False) -> Context:
+    repo.write("release/publisher.toml", PUBLISHER)
+    repo.write(".gitignore", "/dist/\n/ledger/\n/report/\n/.nox/\n")
+    for name in ("runtime", "build", "test"):
+        repo.write(f"release/locks/{name}.txt", "")
+    repo.commit()
+    return replace(context_on(repo.root, options=Options(fast=fast)), runner=player)
+
+
+WHOLE = [
+    *("build", "lint", "test-3.12", "test-3.13", "coverage", "mutation", "collect"),
+    *("testpypi", "smoke", "pypi", "smoke", "verify"),
+]
+
+
+def test_rehearsal_goes_all_the_way(repo: Repo, player: Player, tmp_path: Path) -> None:
+    """A commit without a dated section is prepared, tagged, built, uploaded, compared; nothing else changes."""
+    ready = context(repo, player)
+    report = drive.run("rehearse", ready)
+    assert report.kind is Kind.DONE
+    assert "0.1.0 went from v0.1.0 to PyPI" in report.sentence
+    assert player.sessions == ["prepare", *WHOLE]
+    assert player.installed == ["prepare", *dict.fromkeys(WHOLE)]
+    said = printed(ready)
+    assert "lint is proved" in said
+    assert said.count("the same") >= 4
+    notes = {each.found for each in report.checked if each.what == "not shown here"}
+    assert "test 3.14: no Python 3.14 here" in notes
+    assert left(tmp_path) == []
+    kept = Ledger.read(repo.root / "report" / "rehearsal")
+    assert [(line.stage, line.leg) for line in kept.lines][-5:] == [
+        ("testpypi", "all"),
+        ("smoke", "testpypi"),
+        ("pypi", "all"),
+        ("smoke", "pypi"),
+        ("verify", "all"),
+    ]
+    assert kept.opening.tag == "v0.1.0"
+    assert repo.git("tag") == ""
+    # The jobs are given what the workflow's jobs are given, and no more.
+    environments = player.environments
+    granted = {name for name in environments if any(key.startswith("ACTIONS_") for key in environments[name])}
+    assert granted == {"testpypi", "pypi"}
+    for env in environments.values():
+        assert env["HTTPS_PROXY"].startswith("http://127.0.0.1:")
+        assert Path(env[WHEELHOUSE]) == repo.root / ".nox" / "wheelhouse"
+
+
+def test_a_dated_commit_is_released_as_it_is(repo: Repo, player: Player, tmp_path: Path) -> None:
+    """Nothing is prepared where nothing has to be, so the rehearsed tree is HEAD's own."""
+    text = (repo.root / "CHANGELOG.md").read_text()
+    repo.write(
+        "CHANGELOG.md", text.replace("[Unreleased]:", f"## [0.1.0] - {NOW.date()}\n\n- It.\n\n[Unreleased]:")
+    )
+    player.fails = "lint"
+    with pytest.raises(Refused):
+        drive.run("rehearse", context(repo, player))
+    assert player.sessions == ["build", "lint"]
+    (folder,) = left(tmp_path)
+    assert Ledger.read(folder / "clone" / "ledger").opening.commit == repo.git("rev-parse", "HEAD")
+
+
+def test_a_failing_stage_stops_it_and_leaves_the_scratch_folder(
+    repo: Repo, player: Player, tmp_path: Path
+) -> None:
+    """The person gets the stage's own sentence, and something to look at."""
+    player.fails = "coverage"
+    ready = context(repo, player)
+    with pytest.raises(Refused) as caught:
+        drive.run("rehearse", ready)
+    assert rules_of(caught.value) == ["rehearsal.stage"]
+    assert "it is broken" in caught.value.problems[0].what
+    assert "coverage" in caught.value.problems[0].where
+    assert player.sessions[-1] == "coverage"
+    (folder,) = left(tmp_path)
+    assert (folder / "clone" / "ledger").is_dir()
+    assert str(folder) in printed(ready)
+
+
+def test_environments_that_cannot_be_installed_are_said_first(repo: Repo, player: Player) -> None:
+    """Without a network on a cold machine nothing starts, and the remedy says why."""
+    player.fails = "install"
+    with pytest.raises(Refused) as caught:
+        drive.run("rehearse", context(repo, player))
+    assert rules_of(caught.value) == ["rehearsal.warm"]
+    assert player.sessions == []
+
+
+def test_fast_takes_over_what_the_own_ledger_proves(repo: Repo, player: Player, tmp_path: Path) -> None:
+    """Gates that passed for this commit are not run again; behind prepare they count as samples."""
+    ready = context(repo, player, fast=True)
+    own = replace(ready, options=Options(mode=Mode.REHEARSAL))
+    player.build(own, "")
+    ledger = Ledger.read(ready.ledger)
+    for stage, leg in (("lint", "all"), ("test", "3.12"), ("test", "3.13")):
+        record(own, ledger, stage, leg, Report(kind=Kind.DONE, sentence="", figures={"took_ms": 5}))
+    shutil.rmtree(repo.root / "dist")
+    player.fails = "collect"
+    with pytest.raises(Refused):
+        drive.run("rehearse", ready)
+    assert player.sessions == ["prepare", "build", "coverage", "mutation", "collect"]
+    (folder,) = left(tmp_path)
+    line = Ledger.read(folder / "clone" / "ledger").latest("test", "3.13")
+    assert line is not None
+    assert line.outcome == "sample"
+    assert line.figures["reused_line"] == 4
+
+
+def test_fast_without_a_ledger_uses_one_python(repo: Repo, player: Player, tmp_path: Path) -> None:
+    """With nothing to reuse the newest Python stands for all, and the report names the ones left out."""
+    player.fails = "test-3.13"
+    with pytest.raises(Refused):
+        drive.run("rehearse", context(repo, player, fast=True))
+    assert player.sessions == ["prepare", "build", "lint", "test-3.13"]
+    hidden = left(tmp_path)[0] / "hidden"
+    assert [path.name for path in hidden.iterdir()] == ["python3.12"]
+    assert player.environments["build"]["PATH"].startswith(f"{hidden}{os.pathsep}")
+
+
+def test_result_reads_the_last_line_that_is_one() -> None:
+    """What a stage printed on its way is not its result."""
+    text = "RESULT done lint: old\nnox > x\nRESULT not-yet smoke: index lags  \nnox > failed\n"
+    assert drive.result(text) == ("not-yet", "index lags")
+    assert drive.result("nothing") == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("uv = 0.13\n", ["--default-venv-backend", "uv"]),
+        ("home = x\n", ["--default-venv-backend", "virtualenv"]),
+    ],
+)
+def test_children_make_the_outer_kind_of_environments(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, words: list[str]
+) -> None:
+    """Environments are shared, so both runs of nox must mean the same kind."""
+    own = made(tmp_path / "rehearse")
+    (own / "pyvenv.cfg").write_text(config)
+    monkeypatch.setattr(sys, "prefix", str(own))
+    monkeypatch.setenv("NOX_CURRENT_SESSION", "rehearse")
+    assert drive.nox_words(Path("/elsewhere")) == [
+        sys.executable,
+        "-m",
+        "nox",
+        "--envdir",
+        str(tmp_path),
+        *words,
+    ]
+    monkeypatch.delenv("NOX_CURRENT_SESSION")
+    assert drive.nox_words(Path("/checkout")) == [sys.executable, "-m", "nox", "--envdir", "/checkout/.nox"]

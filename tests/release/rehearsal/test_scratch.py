@@ -1,0 +1,144 @@
+"""The repository a rehearsal releases from: which version, what is committed, who signs."""
+
+import datetime as dt
+import os
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+from release.checkout import Checkout, SignatureKind
+from release.model import Refused
+from release.project import Project
+from release.rehearsal import scratch
+from release.rehearsal.scratch import Scratch
+from release.rules import changelog
+from release.rules.tag import may_release
+from release.runner import LocalRunner
+from tests.release.ledger_support import rules_of
+from tests.release.repo_support import CHANGELOG, Repo
+
+TODAY = dt.date(2026, 3, 4)
+SECTION = "## [0.1.0] - {day}\n\n### Added\n\n- It.\n\n[Unreleased]:"
+
+
+def with_section(day: str) -> str:
+    return CHANGELOG.replace("[Unreleased]:", SECTION.format(day=day))
+
+
+@pytest.mark.parametrize(
+    ("text", "tags", "expected"),
+    [
+        (CHANGELOG, [], "0.1.0"),
+        (with_section("2026-03-04"), [], None),
+        (with_section("2026-03-01"), [], None),
+        (with_section("2026-02-01"), [], "0.1.1"),
+        (with_section("2026-03-04"), ["v0.1.0"], "0.1.1"),
+        (with_section("2026-03-04"), ["v0.1.0", "v0.1.1"], "0.1.2"),
+        (CHANGELOG, ["v0.1.0"], "0.1.1"),
+        (with_section("2026-03-04").replace("0.1.0", "0.3.0"), ["v0.1.0"], "0.3.1"),
+    ],
+)
+def test_next_version(repo: Repo, text: str, tags: list[str], expected: str | None) -> None:
+    """A version that can be released today is rehearsed as it is, otherwise the next one is prepared."""
+    found = scratch.next_version(Project.read(repo.root), text, tags, today=TODAY)
+    assert found == (None if expected is None else Version(expected))
+
+
+def test_an_entry_makes_an_empty_section_releasable() -> None:
+    """Right behind a release there is nothing to announce; a rehearsal must work all the same."""
+    text = "# Changelog\n\n## [Unreleased]\n\n## [0.1.0] - 2026-03-04\n\n- It.\n"
+    section = changelog.parse(text).unreleased
+    assert section is not None
+    found = changelog.parse(scratch.with_an_entry(text, section.line))
+    assert [each.entries for each in found.sections] == [1, 1]
+    assert changelog.format_problems(scratch.with_an_entry(text, section.line)) == []
+
+
+@pytest.fixture
+def clone(repo: Repo, tmp_path: Path) -> Scratch:
+    (tmp_path / "scratch").mkdir()
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "GIT_CONFIG_NOSYSTEM": "1"}
+    return scratch.clone(LocalRunner(), repo.root, tmp_path / "scratch", env)
+
+
+def test_clone_is_of_head_and_the_source_stays_as_it_is(repo: Repo, clone: Scratch) -> None:
+    """A rehearsal reads the person's repository and writes nothing into it."""
+    before = (
+        repo.git("for-each-ref"),
+        repo.git("status", "--porcelain"),
+        repo.git("config", "--list", "--local"),
+    )
+    clone.publish("v0.1.0")
+    assert Checkout(clone.root, LocalRunner()).head() == repo.git("rev-parse", "HEAD")
+    after = (
+        repo.git("for-each-ref"),
+        repo.git("status", "--porcelain"),
+        repo.git("config", "--list", "--local"),
+    )
+    assert before == after
+
+
+def test_published_tag_may_release(repo: Repo, clone: Scratch) -> None:
+    """The throw-away key's tag stands up to the very rules of a release, on the tree of HEAD."""
+    assert clone.publish("v0.1.0")
+    checkout = Checkout(clone.root, LocalRunner())
+    facts = checkout.tag_facts("v0.1.0")
+    assert may_release(facts, version=Version("0.1.0"), commit=checkout.head()) == []
+    assert facts.signature is SignatureKind.SSH
+    assert checkout.tree() == repo.git("rev-parse", "HEAD^{tree}")
+    remote = checkout.remote_tag("v0.1.0")
+    assert remote is not None
+    assert remote.tag_object == facts.tag_object
+    assert checkout.dirty() == []
+
+
+def test_without_ssh_keygen_there_is_no_tag(clone: Scratch, tmp_path: Path) -> None:
+    """The machine cannot sign: main is pushed, no tag is made, and the caller hears of it."""
+    (tmp_path / "bin").mkdir()
+    git = next(
+        Path(place) / "git"
+        for place in os.environ["PATH"].split(os.pathsep)
+        if (Path(place) / "git").exists()
+    )
+    (tmp_path / "bin" / "git").symlink_to(git)
+    bare = Scratch(
+        root=clone.root,
+        folder=clone.folder,
+        runner=clone.runner,
+        env={**clone.env, "PATH": str(tmp_path / "bin")},
+    )
+    assert not bare.publish("v0.1.0")
+    assert Checkout(clone.root, LocalRunner()).tags() == frozenset()
+
+
+def test_a_key_that_cannot_be_made_is_refused(clone: Scratch) -> None:
+    """A broken ssh-keygen is not taken for a missing one."""
+    (clone.folder / "key").mkdir()
+    with pytest.raises(Refused) as caught:
+        clone.publish("v0.1.0")
+    assert rules_of(caught.value) == ["rehearsal.repository"]
+
+
+def test_an_entry_is_committed_only_where_it_is_needed(clone: Scratch) -> None:
+    """What the person wrote is released; only an empty section gets the rehearsal's own line."""
+    checkout = Checkout(clone.root, LocalRunner())
+    head = checkout.head()
+    clone.add_entry()
+    assert checkout.head() == head
+    path = clone.root / changelog.FILE
+    path.write_text(path.read_text().replace("- `demo.thing` does it.\n", ""))
+    clone.commit_release("0.1.0")
+    clone.add_entry()
+    section = changelog.parse(path.read_text()).unreleased
+    assert section is not None
+    assert section.entries == 1
+    assert checkout.dirty() == []
+
+
+def test_git_that_fails_is_quoted(clone: Scratch) -> None:
+    """The person reads what git said."""
+    with pytest.raises(Refused) as caught:
+        clone.git("checkout", "--quiet", "nowhere")
+    assert rules_of(caught.value) == ["rehearsal.repository"]
+    assert "nowhere" in caught.value.problems[0].what
