@@ -305,6 +305,7 @@ class Campaign:
                 "mutants": list(job.names),
                 "results": str(slot.results),
                 "stop": str(self._stop),
+                "parent": os.getpid(),
                 "until": self.until,
             }
             ended = self._drive("judge", work, slot.folder, slot.temporary)

@@ -10,6 +10,7 @@ import importlib
 import json
 import math
 import multiprocessing
+import os
 import queue
 import sys
 import time
@@ -100,7 +101,8 @@ def judge(job: Mapping[str, Any]) -> None:
     Args:
         job: `tests`: the files that judge; `mutants`: names; `results`: where answers go, one JSON line each
             (`baseline`, `control`, then `mutant` with the exit code of pytest); `stop`: a file whose presence
-            ends the work; `until`: seconds since the epoch after which no mutant is begun, or None.
+            ends the work; `parent`: the process whose end does, too; `until`: seconds since the epoch after
+            which no mutant is begun, or None.
     """
     for folder in ("mutants", "mutants/src"):
         sys.path.insert(0, str(Path(folder).absolute()))
@@ -165,7 +167,9 @@ def _answers(job: Mapping[str, Any], runner: _Runner, config: _Config) -> Iterat
 
 
 def _over(job: Mapping[str, Any]) -> bool:
-    return Path(job["stop"]).exists() or (job["until"] is not None and time.time() >= job["until"])
+    """True when the job's time is over, and when nobody waits for its answers any more."""
+    timely = job["until"] is None or time.time() < job["until"]
+    return not timely or Path(job["stop"]).exists() or os.getppid() != job["parent"]
 
 
 def _mutmut(name: str) -> ModuleType:

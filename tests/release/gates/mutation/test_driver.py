@@ -1,6 +1,7 @@
 """The driver keeps to its protocol; that it fits the real mutmut, each rehearsal shows."""
 
 import json
+import os
 import queue
 import sys
 from collections import defaultdict
@@ -91,12 +92,16 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def judged(
-    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, *mutants: str, until: float | None = None
+    stand_in: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    *mutants: str,
+    until: float | None = None,
+    parent: int | None = None,
 ) -> list[tuple[str, int, str]]:
     """Run the driver on mutants; returns its answers."""
     monkeypatch.setattr(driver, "_mutmut", stand_in.module)
     job = {"tests": ["t"], "mutants": mutants, "results": "r.jsonl", "stop": "stop", "until": until}
-    driver.judge(job)
+    driver.judge(job | {"parent": os.getppid() if parent is None else parent})
     lines = Path("r.jsonl").read_text(encoding="utf-8").splitlines()
     return [(each["kind"], each["code"], each["name"]) for each in map(json.loads, lines)]
 
@@ -156,6 +161,12 @@ def test_time_over_before_the_first_mutant(workplace: Path, monkeypatch: pytest.
     """A sample ends in time."""
     del workplace
     assert judged(StandIn(), monkeypatch, "a.x_make__mutmut_1", until=1.0) == [("baseline", 0, "")]
+
+
+def test_driver_ends_with_the_stage_that_started_it(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that was killed leaves nothing that goes on for hours."""
+    del workplace
+    assert judged(StandIn(), monkeypatch, "a.x_make__mutmut_1", parent=-1) == [("baseline", 0, "")]
 
 
 def test_stop_file_ends_the_work_under_a_running_mutant(
