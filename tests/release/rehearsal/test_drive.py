@@ -159,7 +159,7 @@ WHOLE = [
 
 
 def test_rehearsal_goes_all_the_way(repo: Repo, player: Player, tmp_path: Path) -> None:
-    """A commit without a dated section is prepared, tagged, built, uploaded, compared; nothing else changes."""
+    """A commit without a dated section goes from prepare to verify, and nothing else changes."""
     ready = context(repo, player)
     report = drive.run("rehearse", ready)
     assert report.kind is Kind.DONE
