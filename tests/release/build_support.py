@@ -244,3 +244,24 @@ def repacked(name: str, data: bytes, changes: Mapping[str, bytes] | None = None)
     """The same members (or `changes` of them) in other bytes."""
     members = {member.name: member.data for member in read_archive(name, data).members} | dict(changes or {})
     return (zipped if name.endswith(".whl") else tarred)(list(members.items()))
+
+
+@dataclass(slots=True, kw_only=True)
+class Recording:
+    """A runner that starts nothing: it keeps each command and ends it with `code`."""
+
+    code: int = 0
+    ran: list[list[str]] = field(default_factory=list[list[str]])
+
+    def __call__(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        show: bool = False,
+        timeout_s: float | None = None,
+    ) -> Finished:
+        del cwd, env, show, timeout_s
+        self.ran.append([os.fspath(word) for word in argv])
+        return Finished(argv=self.ran[-1], code=self.code, stdout="", stderr="said so", took_ms=0)

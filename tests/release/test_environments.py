@@ -1,0 +1,177 @@
+"""Clean environments: what a child sees, and installs of exactly what a lock or a digest names."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from release import environments
+from release.environments import WHEELHOUSE, Environment, Tool
+from release.model import Artifact, Mode, Refused
+from release.rules.archives import digest_of, measure
+from release.runner import LocalRunner
+from tests.release.build_support import Recording, built, repacked, rules
+
+RUNNER = LocalRunner()
+WHEEL_NAME = "tiny_demo-1.2.0-py3-none-any.whl"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """A folder with the tiny project's wheel and sdist."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for name, data in built().files.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.fixture
+def empty(tmp_path: Path, home: Path) -> Environment:
+    return environments.create(RUNNER, sys.executable, tmp_path / "env", home=home)
+
+
+def installed(environment: Environment, home: Path) -> list[str]:
+    code = "import importlib.metadata as m; print(*sorted(d.name for d in m.distributions()))"
+    done = RUNNER([environment.python, "-I", "-c", code], cwd=home, env=environments.scrubbed(home))
+    assert done.ok, done.tail()
+    return done.stdout.split()
+
+
+def test_a_child_inherits_neither_settings_nor_secrets(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A maintainer's token, index and home never reach a clean environment."""
+    for name in (
+        "TWINE_PASSWORD",
+        "PIP_INDEX_URL",
+        "UV_INDEX_URL",
+        "PYTHONPATH",
+        "UV_PUBLISH_TOKEN",
+        "NETRC",
+    ):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("SSL_CERT_FILE", "ca.pem")
+    env = environments.scrubbed(home, EXTRA="1")
+    assert "secret" not in env.values()
+    assert (env["HTTPS_PROXY"], env["SSL_CERT_FILE"], env["EXTRA"]) == ("http://127.0.0.1:9", "ca.pem", "1")
+    assert env["HOME"] == str(home)
+    assert env["PIP_CONFIG_FILE"] == os.devnull
+    assert str(Path(sys.executable).parent) not in env["PATH"].split(os.pathsep)
+
+
+def test_a_wheelhouse_is_for_rehearsals_only(tmp_path: Path) -> None:
+    """No environment variable changes where a release takes its dependencies from."""
+    assert environments.wheelhouse(Mode.RELEASE, {}) is None
+    assert environments.wheelhouse(Mode.REHEARSAL, {WHEELHOUSE: ""}) is None
+    assert environments.wheelhouse(Mode.REHEARSAL, {WHEELHOUSE: str(tmp_path)}) == tmp_path.resolve()
+    for mode, folder in ((Mode.RELEASE, tmp_path), (Mode.REHEARSAL, tmp_path / "absent")):
+        with pytest.raises(Refused) as caught:
+            environments.wheelhouse(mode, {WHEELHOUSE: str(folder)})
+        assert rules(caught.value.problems) == ["environment.wheelhouse"]
+
+
+def test_a_new_environment_is_empty(empty: Environment, home: Path) -> None:
+    """Not even pip is in it: everything found later was asked for."""
+    assert installed(empty, home) == []
+
+
+def test_an_interpreter_that_is_gone_is_refused(tmp_path: Path, home: Path) -> None:
+    """The message names the interpreter and the package that is missing."""
+    with pytest.raises(Refused) as caught:
+        environments.create(RUNNER, str(tmp_path / "python3.99"), tmp_path / "env", home=home)
+    assert rules(caught.value.problems) == ["environment.created"]
+
+
+@pytest.mark.parametrize("tool", Tool)
+def test_a_locked_set_is_installed_by_its_hashes_alone(
+    tool: Tool, empty: Environment, home: Path, wheels: Path, tmp_path: Path
+) -> None:
+    """Exactly the lock's lines, offline from a folder; a wheel with other bytes is refused."""
+    lock = tmp_path / "some.txt"
+    lock.write_text(f"tiny-demo==1.2.0 --hash=sha256:{'0' * 64}\n", encoding="utf-8")
+    with pytest.raises(Refused) as caught:
+        environments.install_locked(RUNNER, empty, lock, tool=tool, home=home, wheels=wheels)
+    assert rules(caught.value.problems) == ["environment.locked-set"]
+    assert caught.value.problems[0].where == "release/locks/some.txt"
+    assert installed(empty, home) == []
+    lock.write_text(f"tiny-demo==1.2.0 --hash=sha256:{digest_of(built().wheel)}\n", encoding="utf-8")
+    environments.install_locked(RUNNER, empty, lock, tool=tool, home=home, wheels=wheels)
+    assert installed(empty, home) == ["tiny-demo"]
+
+
+@pytest.mark.parametrize("tool", Tool)
+def test_a_candidate_is_installed_by_its_digest_alone(
+    tool: Tool, empty: Environment, home: Path, wheels: Path
+) -> None:
+    """The file with the ledger's digest, or nothing."""
+    wheel = measure(wheels / WHEEL_NAME)
+    (wheels / WHEEL_NAME).write_bytes(repacked(WHEEL_NAME, built().wheel))
+
+    def install(artifact: Artifact) -> bool:
+        return environments.install_candidate(
+            RUNNER, empty, artifact, requirement="tiny-demo==1.2.0", source=wheels, tool=tool, home=home
+        ).ok
+
+    assert not install(wheel)
+    assert installed(empty, home) == []
+    assert install(measure(wheels / WHEEL_NAME))
+    assert installed(empty, home) == ["tiny-demo"]
+
+
+@pytest.mark.parametrize(("tool", "option"), [(Tool.PIP, "--index-url"), (Tool.UV, "--default-index")])
+def test_an_index_is_asked_by_each_tool_in_its_own_words(tool: Tool, option: str, home: Path) -> None:
+    """The candidate comes from the one index that was named, as the one kind of file that was meant."""
+    runner, address = Recording(), "https://example.org/simple"
+    environment = Environment(folder=home / "env", made_by="python")
+    for artifact in (built().artifacts[0], built().artifacts[1]):
+        environments.install_candidate(
+            runner,
+            environment,
+            artifact,
+            requirement="tiny-demo==1.2.0",
+            source=address,
+            tool=tool,
+            home=home,
+        )
+    sdist, wheel = runner.ran
+    assert all(words[words.index(option) + 1] == address for words in runner.ran)
+    assert all({"--no-deps", "--require-hashes"} <= set(words) for words in runner.ran)
+    assert sdist[sdist.index("--no-binary") + 1] == wheel[wheel.index("--only-binary") + 1] == "tiny-demo"
+    assert "--no-build-isolation" in sdist
+    assert "--no-build-isolation" not in wheel
+    pinned = Path(wheel[wheel.index("--requirement") + 1]).read_text(encoding="utf-8")
+    assert pinned == f"tiny-demo==1.2.0 --hash=sha256:{built().artifacts[1].sha256}\n"
+
+
+def test_a_wheelhouse_is_filled_once_for_a_lock_and_an_interpreter(home: Path, tmp_path: Path) -> None:
+    """What was fetched is not fetched again, a changed lock is, and a failure leaves no mark."""
+    lock, folder = tmp_path / "some.txt", tmp_path / "house"
+    lock.write_text("one\n", encoding="utf-8")
+    console = Console(file=io.StringIO())
+
+    def fill(runner: Recording, *pythons: str) -> int:
+        before = len(runner.ran)
+        environments.fill_wheelhouse(
+            runner, folder, locks=[lock], pythons=pythons, console=console, home=home
+        )
+        return len(runner.ran) - before
+
+    with pytest.raises(Refused) as caught:
+        fill(Recording(code=1), "/a/python3.12")
+    assert rules(caught.value.problems) == ["environment.wheelhouse"]
+    runner = Recording()
+    assert fill(runner, "/a/python3.12", "/a/python3.13") == 2
+    assert {"download", "--require-hashes", "--no-deps", "--python=/a/python3.12"} <= set(runner.ran[0])
+    assert fill(runner, "/a/python3.12", "/a/python3.13") == 0
+    lock.write_text("two\n", encoding="utf-8")
+    assert fill(runner, "/a/python3.12") == 1
