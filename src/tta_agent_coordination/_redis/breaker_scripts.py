@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import cast
 
 from tta_agent_coordination._keys import Breaker
 from tta_agent_coordination._redis.script import Call, load
@@ -106,10 +106,10 @@ def _number(value: object) -> int:
         raise BadReplyError(f"expected a number from a script, got {word!r}") from error
 
 
-def _items(answer: Any, length: int) -> list[object]:
+def _items(answer: object, length: int) -> list[object]:
     if not isinstance(answer, list):
         raise BadReplyError(f"expected a list from a script, got {type(answer).__name__}")
-    items: list[object] = [*answer]
+    items = cast("list[object]", answer)
     if len(items) != length:
         raise BadReplyError(f"expected {length} elements from a script, got {len(items)}")
     return items
@@ -131,11 +131,11 @@ def _read_head(items: list[object]) -> BreakerReply:
     return BreakerReply(status=BreakerStatus(status), record=record)
 
 
-def _reply(answer: Any) -> BreakerReply:
+def _reply(answer: object) -> BreakerReply:
     return _read_head(_items(answer, _RECORD_LENGTH))
 
 
-def _look(answer: Any) -> Look:
+def _look(answer: object) -> Look:
     items = _items(answer, _RECORD_LENGTH + 3)
     foreign, ttl, counters = items[_RECORD_LENGTH:]
     if not isinstance(foreign, bytes) or not isinstance(counters, bytes):
@@ -145,7 +145,7 @@ def _look(answer: Any) -> Look:
     )
 
 
-def _renewed(answer: Any) -> Renewed:
+def _renewed(answer: object) -> Renewed:
     status, deadline = _items(answer, 2)
     if status == b"lost":
         return Renewed(status=BreakerStatus.LOST, deadline_us=0)

@@ -181,9 +181,9 @@ class BreakerShell:
         return Refused(state=reply.record.state, retry_after=left)
 
     def _granted(self, reply: BreakerReply, probe: str) -> Admission:
-        # The period may be over before its grant is read; no epoch is -1, so such a verdict changes nothing here.
+        # The period may be over before its grant is read. No epoch is -1: its verdict changes nothing here.
         here = self.view.generation == reply.record.generation
-        ticket = Ticket(epoch=self.view.epoch if here else -1, probe=True)
+        ticket = Ticket(epoch=self.view.epoch if here else -1)
         return Admission(ticket=ticket, probe=probe, generation=reply.record.generation)
 
     async def _give_back(self, asking: asyncio.Task[BreakerReply | None], probe: str) -> None:

@@ -147,7 +147,6 @@ class Ticket:
     """Admits one call; its result is brought back with it."""
 
     epoch: int
-    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +281,7 @@ def step(view: View, event: Event, now: float, config: CircuitBreakerConfig) -> 
         case Failed(ticket=ticket):
             return _failed(view, ticket, now, config)
         case GaveUp(ticket=ticket):
-            if ticket.probe and ticket.epoch == view.epoch and view.state is _HALF_OPEN:
+            if ticket.epoch == view.epoch and view.state is _HALF_OPEN:
                 return Step(view=replace(view, probes=max(0, view.probes - 1)))
             return Step(view=view)
         case Answered(record=record, foreign=foreign, initial=initial):
@@ -346,7 +345,7 @@ def _ask_alone(view: View, now: float, config: CircuitBreakerConfig) -> Step:
     busy = view.probes >= config.half_open_max_calls or view.probes + view.successes >= probe_budget(config)
     if busy:
         return Step(view=view, effects=(*changes, *_refused(view, None).effects))
-    admitted = Admitted(ticket=Ticket(epoch=view.epoch, probe=True))
+    admitted = Admitted(ticket=Ticket(epoch=view.epoch))
     return Step(view=replace(view, probes=view.probes + 1), effects=(*changes, admitted))
 
 
@@ -355,29 +354,23 @@ def _refused(view: View, retry_after: float | None) -> Step:
 
 
 def _succeeded(view: View, ticket: Ticket, now: float, config: CircuitBreakerConfig) -> Step:
-    if ticket.epoch != view.epoch:
+    if ticket.epoch != view.epoch or view.state is _OPEN:
         return Step(view=view)
     if view.state is _CLOSED:
-        return Step(view=replace(view, failures=()) if view.failures else view)
-    if view.state is _HALF_OPEN and ticket.probe:
-        if view.successes + 1 >= config.success_threshold:
-            return _moved(view, _CLOSED, now)
-        return Step(view=replace(view, successes=view.successes + 1, probes=max(0, view.probes - 1)))
-    return Step(view=view)
+        return Step(view=replace(view, failures=()))
+    if view.successes + 1 >= config.success_threshold:
+        return _moved(view, _CLOSED, now)
+    return Step(view=replace(view, successes=view.successes + 1, probes=max(0, view.probes - 1)))
 
 
 def _failed(view: View, ticket: Ticket, now: float, config: CircuitBreakerConfig) -> Step:
-    if ticket.epoch != view.epoch:
+    if ticket.epoch != view.epoch or view.state is _OPEN:
         return Step(view=view)
-    if view.state is _HALF_OPEN and ticket.probe:
+    if view.state is _HALF_OPEN:
         return _opened(view, now, now)
-    if view.state is not _CLOSED:
-        return Step(view=view)
     failures = (*recent(view.failures, now, config), now)
     counted = replace(view, failures=failures)
-    if len(failures) >= config.failure_threshold:
-        return _opened(counted, now, now)
-    return Step(view=counted)
+    return _opened(counted, now, now) if len(failures) >= config.failure_threshold else Step(view=counted)
 
 
 def _answered(
@@ -433,7 +426,8 @@ def _adopted(view: View, record: Record, now: float, config: CircuitBreakerConfi
         since=view.since if absent or (same_period and view.confirmed) else now - record.age,
         epoch=view.epoch if same_period else view.epoch + 1,
         failures=view.failures if same_period or (same_state and record.state is _OPEN) else (),
-        successes=record.successes,
+        # Within one period successes only grow: an older answer of the same moment takes none back.
+        successes=max(record.successes, view.successes if same_period and known else 0),
         probes=record.probes,
         generation=record.generation,
         confirmed=True,

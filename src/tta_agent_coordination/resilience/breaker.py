@@ -14,11 +14,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from inspect import isawaitable, iscoroutinefunction
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from tta_agent_coordination import _keys
 from tta_agent_coordination._clock import Clock
-from tta_agent_coordination._redis.client import is_cluster
+from tta_agent_coordination._redis.client import Client, is_cluster
 from tta_agent_coordination.exceptions import CircuitBreakerOpenError
 from tta_agent_coordination.resilience import _breaker_state as core
 from tta_agent_coordination.resilience._breaker_shell import Admission, BreakerShell, Verdict
@@ -63,7 +63,7 @@ class CircuitBreaker:
 
     def __init__(
         self,
-        redis: Any,
+        redis: object,
         name: str,
         config: CircuitBreakerConfig | None = None,
         key_prefix: str = "ao",
@@ -81,7 +81,7 @@ class CircuitBreaker:
         keys = _keys.breaker(_keys.clean_prefix(key_prefix), name, hash_tags=hash_tags)
         self._name = name
         self._clock = clock
-        self._shell = BreakerShell(redis, keys, config or CircuitBreakerConfig(), clock)
+        self._shell = BreakerShell(cast("Client", redis), keys, config or CircuitBreakerConfig(), clock)
         if scope == "local":
             self._shell.link = None
 
@@ -170,7 +170,11 @@ class CircuitBreaker:
         await self._shell.close()
 
     async def call[T](
-        self, func: Callable[..., Awaitable[T]], *args: Any, correlation_id: str | None = None, **kwargs: Any
+        self,
+        func: Callable[..., Awaitable[T]],
+        *args: object,
+        correlation_id: str | None = None,
+        **kwargs: object,
     ) -> T:
         """Call `func(*args, **kwargs)` through the breaker and return its result.
 
@@ -339,7 +343,7 @@ class CircuitBreaker:
         return CircuitBreakerOpenError(message, retry_after=refused.retry_after)
 
 
-async def _outcome(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+async def _outcome(func: Callable[..., Any], args: tuple[object, ...], kwargs: dict[str, object]) -> Any:  # noqa: ANN401 - func's
     result = func(*args, **kwargs)
     return await result if isawaitable(result) else result
 

@@ -46,7 +46,7 @@ class CircuitBreakerRegistry:
     """
 
     def __init__(
-        self, redis: Any, key_prefix: str = "ao", *, hash_tags: bool = False, clock: Clock | None = None
+        self, redis: object, key_prefix: str = "ao", *, hash_tags: bool = False, clock: Clock | None = None
     ) -> None:
         self._redis = cast("Client", redis)
         self._pfx = _keys.clean_prefix(key_prefix)
@@ -220,7 +220,7 @@ class CircuitBreakerRegistry:
             "cleanup_task_running": self._cleanup_task is not None and not self._cleanup_task.done(),
         }
 
-    async def _command(self, *command: Any) -> Any:
+    async def _command(self, *command: object) -> Any:  # noqa: ANN401 - whatever the command answers
         try:
             return await self._redis.execute_command(*command)
         except STORE_ERRORS as error:
@@ -228,5 +228,5 @@ class CircuitBreakerRegistry:
             return None
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)

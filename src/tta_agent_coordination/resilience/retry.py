@@ -163,7 +163,7 @@ def _note(attempt: AttemptManager, error: Exception) -> None:
     attempt.retry_state.set_exception((type(error), error, error.__traceback__))
 
 
-async def _run_async(config: RetryConfig, func: Callable[[], Any], first: Any = None) -> Any:
+async def _run_async(config: RetryConfig, func: Callable[[], Any], first: object = None) -> Any:  # noqa: ANN401 - func's
     """Make attempts until one returns; `first` is an awaitable that the first attempt has made already."""
     started = time.monotonic()
     try:
@@ -184,7 +184,7 @@ async def _run_async(config: RetryConfig, func: Callable[[], Any], first: Any = 
     raise AssertionError("unreachable: tenacity tries again, or gives up with an error")  # pragma: no cover
 
 
-def _run(config: RetryConfig, func: Callable[[], Any]) -> Any:
+def _run(config: RetryConfig, func: Callable[[], Any]) -> Any:  # noqa: ANN401 - func's
     """Make attempts until one returns; where it returns an awaitable, go on asynchronously."""
     started = time.monotonic()
     try:
@@ -211,13 +211,13 @@ def _decorated(config: RetryConfig, func: Callable[..., Any]) -> Callable[..., A
     if iscoroutinefunction(func):
 
         @functools.wraps(func)
-        async def retried(*args: Any, **kwargs: Any) -> Any:
+        async def retried(*args: object, **kwargs: object) -> Any:  # noqa: ANN401 - func's
             return await _run_async(config, functools.partial(func, *args, **kwargs))
 
         return retried
 
     @functools.wraps(func)
-    def retried_sync(*args: Any, **kwargs: Any) -> Any:
+    def retried_sync(*args: object, **kwargs: object) -> Any:  # noqa: ANN401 - func's
         return _run(config, functools.partial(func, *args, **kwargs))
 
     return retried_sync

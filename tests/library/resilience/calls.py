@@ -1,5 +1,9 @@
 """What the breaker's tests call: something that works, something that does not, something that waits."""
 
+# ruff: noqa: ANN401 - clients and results are of any kind here
+# pyright: reportPrivateUsage=false
+# The names with an underscore that TTA uses are a contract, and what lies below is tested on purpose.
+
 from __future__ import annotations
 
 import asyncio
@@ -14,7 +18,7 @@ from tta_agent_coordination.resilience import CircuitBreaker
 __all__ = ["Boom", "Gate", "cancelled", "fail", "fails", "refused", "succeed", "trip"]
 
 
-class Boom(Exception):
+class Boom(Exception):  # noqa: N818 - what happens, not what it is called
     """What the other side raises."""
 
 

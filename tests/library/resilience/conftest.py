@@ -1,5 +1,7 @@
 """Fixtures of the breaker's tests: breakers that are closed at the end, and a way to call them."""
 
+# ruff: noqa: ANN401 - clients and results are of any kind here
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
@@ -34,7 +36,11 @@ async def make_breaker(lane: Lane, clock: ManualClock) -> AsyncIterator[MakeBrea
     made: list[CircuitBreaker] = []
 
     def make(
-        name: str = "svc", *, client: aioredis.Redis | None = None, clock: ManualClock | None = clock, **config: Any
+        name: str = "svc",
+        *,
+        client: aioredis.Redis | None = None,
+        clock: ManualClock | None = clock,
+        **config: Any,
     ) -> CircuitBreaker:
         options = CircuitBreakerConfig(**{**CONFIG, **config})
         breaker = CircuitBreaker(client or lane.client(), name, options, clock=clock)

@@ -1,9 +1,12 @@
 """Processes of the tests' many: they take part in a shared breaker and write down when their probes ran.
 
-Run as `python -m tests.library.resilience.process PORT MODE COUNT PROCESSES`. Modes: `probe` lets COUNT calls of each
-process through and reports each, `hold` takes COUNT probes and stays in them until it is killed. One interpreter
-is started, the processes are forked from it.
+Run as `python -m tests.library.resilience.process PORT MODE COUNT PROCESSES`. Modes: `probe` lets COUNT calls
+of each process through and reports each, `hold` takes COUNT probes and stays in them until it is killed. One
+interpreter is started, the processes are forked from it.
 """
+
+# pyright: reportPrivateUsage=false
+# The names with an underscore that TTA uses are a contract, and what lies below is tested on purpose.
 
 from __future__ import annotations
 
@@ -23,7 +26,11 @@ from tta_agent_coordination.resilience._breaker_state import Refused
 __all__ = ["CONFIG"]
 
 CONFIG = CircuitBreakerConfig(
-    failure_threshold=1, timeout_seconds=0.01, recovery_timeout_seconds=30, half_open_max_calls=3, success_threshold=3
+    failure_threshold=1,
+    timeout_seconds=0.01,
+    recovery_timeout_seconds=30,
+    half_open_max_calls=3,
+    success_threshold=3,
 )
 
 
@@ -37,8 +44,7 @@ def say(*words: object) -> None:
 
 
 async def probe(breaker: CircuitBreaker, count: int) -> None:
-    """Call as often as allowed; each call says when it began, when it ended, in which period, and fails at random."""
-
+    """Call as often as allowed; each call says in which period and when it ran, and fails at random."""
     admit = breaker._shell.admit
 
     async def admit_and_note(correlation_id: str | None) -> Admission | Refused:

@@ -1,4 +1,4 @@
-"""A breaker as the contract tells it, in one place and with nothing clever: what the real decisions are held against.
+"""A breaker as the contract tells it, with nothing clever: what the real decisions are held against.
 
 It knows one store or one process, whichever it stands for, and is told the time in whole seconds.
 """

@@ -1,4 +1,8 @@
-"""Changes elsewhere: pushed inside `async with`, found by a look otherwise, and nothing left running behind."""
+"""Changes elsewhere: pushed inside `async with`, found by a look otherwise, and nothing left behind."""
+
+# ruff: noqa: ANN401 - clients and results are of any kind here
+# pyright: reportPrivateUsage=false
+# The names with an underscore that TTA uses are a contract, and what lies below is tested on purpose.
 
 from __future__ import annotations
 
@@ -7,13 +11,12 @@ import contextlib
 from typing import Any
 
 import pytest
-import redis.asyncio as aioredis
 
 from tests.library.resilience.calls import refused, succeed, trip
 from tests.library.resilience.conftest import MakeBreaker
 from tests.library.support.servers import Lane, RealLane
 from tests.library.support.waiting import eventually
-from tta_agent_coordination.resilience import CircuitBreaker, CircuitBreakerConfig, _breaker_push
+from tta_agent_coordination.resilience import CircuitBreaker, CircuitBreakerConfig
 from tta_agent_coordination.testing import ManualClock
 
 ONE_FAILURE = CircuitBreakerConfig(failure_threshold=1)
@@ -24,14 +27,14 @@ def other_tasks() -> set[asyncio.Task[Any]]:
     return asyncio.all_tasks() - {asyncio.current_task()}
 
 
-async def subscribers(client: aioredis.Redis) -> int:
+async def subscribers(client: Any) -> int:
     """Return how many connections listen to the breakers' channel."""
     answer: list[Any] = await client.execute_command("PUBSUB", "NUMSUB", "ao:cb:changes")
     return int(dict(answer)[b"ao:cb:changes"] if isinstance(answer[0], tuple) else answer[1])
 
 
-async def test_change_is_pushed_without_a_call(make_breaker: MakeBreaker, client: aioredis.Redis) -> None:
-    """Broken: a process that is not calling just now learns of an opening only after its next call has passed."""
+async def test_change_is_pushed_without_a_call(make_breaker: MakeBreaker, client: Any) -> None:
+    """Broken: a process that is idle learns of an opening only after its next call has passed."""
     one, other = make_breaker(), make_breaker()
     async with other:
         await eventually("it listens", lambda: _listens(client))
@@ -42,12 +45,12 @@ async def test_change_is_pushed_without_a_call(make_breaker: MakeBreaker, client
         await eventually("the closing arrived", lambda: other._state == "closed", deadline_s=2)
 
 
-async def _listens(client: aioredis.Redis) -> bool:
+async def _listens(client: Any) -> bool:
     return await subscribers(client) > 0
 
 
 async def test_one_subscription_for_all_breakers_of_a_client(
-    lane: Lane, client: aioredis.Redis, clock: ManualClock
+    lane: Lane, client: Any, clock: ManualClock
 ) -> None:
     """Broken: a hundred breakers take a hundred connections."""
     shared = lane.client()
@@ -74,7 +77,7 @@ async def test_one_subscription_for_all_breakers_of_a_client(
 
 
 async def test_nothing_outlives_the_last_call_without_closing(lane: Lane, clock: ManualClock) -> None:
-    """Broken: a program that never calls `aclose`, as TTA never does, ends with pending tasks and open sockets."""
+    """Broken: a program that never calls `aclose`, like TTA, ends with pending tasks and open sockets."""
     breaker = CircuitBreaker(lane.client(), "svc", ONE_FAILURE, clock=clock)
     await breaker.initialize()
     await trip(breaker)
@@ -97,7 +100,7 @@ async def test_closing_twice_and_calling_afterwards_works(make_breaker: MakeBrea
 
 async def test_subscription_survives_a_lost_connection(real_lane: RealLane, clock: ManualClock) -> None:
     """Broken: one broken connection ends the push for good."""
-    client = real_lane.client()
+    client: Any = real_lane.client()
     async with CircuitBreaker(real_lane.client(), "svc", clock=clock) as breaker:
         await eventually("it listens", lambda: _listens(client))
         await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
@@ -107,7 +110,7 @@ async def test_subscription_survives_a_lost_connection(real_lane: RealLane, cloc
         await eventually("the opening arrived", lambda: breaker._state == "open", deadline_s=3)
 
 
-async def test_foreign_messages_do_not_end_the_subscription(make_breaker: MakeBreaker, client: aioredis.Redis) -> None:
+async def test_foreign_messages_do_not_end_the_subscription(make_breaker: MakeBreaker, client: Any) -> None:
     """Broken: anything published on the channel deafens every breaker."""
     one, other = make_breaker(), make_breaker()
     async with other:

@@ -3,6 +3,10 @@
 Every test runs the same story twice. The first half must show the defect, or the test proves nothing.
 """
 
+# ruff: noqa: ANN401 - clients and results are of any kind here
+# pyright: reportPrivateUsage=false
+# The names with an underscore that TTA uses are a contract, and what lies below is tested on purpose.
+
 from __future__ import annotations
 
 import asyncio
@@ -10,7 +14,6 @@ import json
 from typing import Any
 
 import pytest
-import redis.asyncio as aioredis
 
 from tests.library.conftest import START_US
 from tests.library.resilience.calls import Boom, Gate, cancelled, fail, fails, refused, succeed, trip
@@ -20,7 +23,7 @@ from tests.library.support.commands import intercept
 from tests.library.support.waiting import eventually
 from tta_agent_coordination.testing import ManualClock
 
-V0 = {"failure_threshold": 3, "max_calls": 2, "successes": 2}
+V0: dict[str, Any] = {"failure_threshold": 3, "max_calls": 2, "successes": 2}
 
 
 def wall_of(clock: ManualClock) -> Any:
@@ -35,7 +38,7 @@ async def v0_fails(breaker: V0Breaker, times: int) -> None:
 
 
 async def test_state_is_shared_between_processes(
-    client: aioredis.Redis, make_breaker: MakeBreaker, clock: ManualClock
+    client: Any, make_breaker: MakeBreaker, clock: ManualClock
 ) -> None:
     """Broken: the state is per process; each one hammers the failing side until it has counted for itself."""
     one, other = (V0Breaker(client, "v0", wall=wall_of(clock), **V0) for _ in range(2))
@@ -52,7 +55,7 @@ async def test_state_is_shared_between_processes(
 
 
 async def test_stale_writer_does_not_close_an_open_breaker(
-    client: aioredis.Redis, make_breaker: MakeBreaker, clock: ManualClock
+    client: Any, make_breaker: MakeBreaker, clock: ManualClock
 ) -> None:
     """Broken: a process that still believes in closed writes that over the opening of another."""
     one, stale = (V0Breaker(client, "v0", wall=wall_of(clock), **V0) for _ in range(2))
@@ -72,7 +75,7 @@ async def test_stale_writer_does_not_close_an_open_breaker(
 
 
 async def test_cancelled_probe_does_not_keep_its_place(
-    client: aioredis.Redis, make_breaker: MakeBreaker, clock: ManualClock
+    client: Any, make_breaker: MakeBreaker, clock: ManualClock
 ) -> None:
     """Broken: half-open sticks for ever once its probes were cancelled; only a restart helps."""
     old = V0Breaker(client, "v0", wall=wall_of(clock), **V0)
@@ -97,7 +100,7 @@ async def test_cancelled_probe_does_not_keep_its_place(
 
 
 async def test_rare_errors_over_weeks_do_not_open_it(
-    client: aioredis.Redis, make_breaker: MakeBreaker, clock: ManualClock
+    client: Any, make_breaker: MakeBreaker, clock: ManualClock
 ) -> None:
     """Broken: failures add up for ever, so a few errors a week open the breaker."""
     old, breaker = V0Breaker(client, "v0", wall=wall_of(clock), **V0), make_breaker()
@@ -114,7 +117,7 @@ async def test_rare_errors_over_weeks_do_not_open_it(
 
 
 async def test_success_begun_before_the_trip_does_not_close_it(
-    client: aioredis.Redis, make_breaker: MakeBreaker, clock: ManualClock
+    client: Any, make_breaker: MakeBreaker, clock: ManualClock
 ) -> None:
     """Broken: calls that began while all was well return late and vouch for a side that is down."""
     old, breaker = V0Breaker(client, "v0", wall=wall_of(clock), **V0), make_breaker()
@@ -138,8 +141,8 @@ async def test_success_begun_before_the_trip_does_not_close_it(
         await cancelled(task)
 
 
-async def test_closed_call_waits_for_no_command(client: aioredis.Redis, make_breaker: MakeBreaker) -> None:
-    """Broken: every call waits for SETEX inside a lock; a slow store slows, and lines up, what it should protect."""
+async def test_closed_call_waits_for_no_command(client: Any, make_breaker: MakeBreaker) -> None:
+    """Broken: every call waits for SETEX inside a lock; a slow store lines up what it should protect."""
     never = asyncio.Event()
 
     async def stalled(*_: Any) -> None:
@@ -157,7 +160,7 @@ async def test_closed_call_waits_for_no_command(client: aioredis.Redis, make_bre
 
 
 async def test_opening_of_a_v0_process_trips_ours(
-    client: aioredis.Redis, make_breaker: MakeBreaker, clock: ManualClock
+    client: Any, make_breaker: MakeBreaker, clock: ManualClock
 ) -> None:
     """Broken: during the change-over, ours goes on calling what v0 has found to be down."""
     ours = make_breaker()
@@ -173,9 +176,9 @@ async def test_opening_of_a_v0_process_trips_ours(
 
 
 async def test_old_opening_of_a_v0_process_is_ignored(
-    client: aioredis.Redis, make_breaker: MakeBreaker, clock: ManualClock
+    client: Any, make_breaker: MakeBreaker, clock: ManualClock
 ) -> None:
-    """Broken: a v0 process that never recovers writes its old opening again and again, and undoes our closing."""
+    """Broken: a v0 process writes its old opening again and again, and undoes our closing."""
     slow_clock = ManualClock(START_US - 7_200_000_000)
     old = V0Breaker(client, "svc", wall=wall_of(slow_clock), **V0)
     await v0_fails(old, 3)

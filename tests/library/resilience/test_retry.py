@@ -1,8 +1,13 @@
 """Retrying: v0's function form, the decorator, and v0's defects."""
 
+# ruff: noqa: ANN401 - clients and results are of any kind here
+# pyright: reportPrivateUsage=false
+# The names with an underscore that TTA uses are a contract, and what lies below is tested on purpose.
+
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import math
 import threading
@@ -85,7 +90,9 @@ async def test_exhaustion_says_what_v0_said_and_keeps_the_cause() -> None:
     assert before.value.__cause__ is None, "v0 loses the cause"
 
 
-@pytest.mark.parametrize("error", [TypeError(), NameError(), AttributeError(), AssertionError(), NotImplementedError()])
+@pytest.mark.parametrize(
+    "error", [TypeError(), NameError(), AttributeError(), AssertionError(), NotImplementedError()]
+)
 async def test_programming_errors_are_not_retried(error: Exception) -> None:
     """Broken: a typing error is repeated for minutes and then dressed up as a communication problem."""
     old, flaky = Flaky(9, error), Flaky(9, error)
@@ -222,7 +229,7 @@ async def test_decorator_forms_keep_name_and_signature() -> None:
         return await flaky.wait()
 
     assert (with_config.__name__, with_config.__doc__) == ("with_config", "Say so.")
-    assert asyncio.iscoroutinefunction(with_config)
+    assert inspect.iscoroutinefunction(with_config)
     assert await with_config(3) == "fine"
     assert flaky.calls == [((3,), {})] * 3
     flaky.left = 1
@@ -234,7 +241,9 @@ async def test_decorator_forms_keep_name_and_signature() -> None:
             assert await function() == "fine"
 
 
-def test_decorated_synchronous_function_stays_one(slept: list[float], caplog: pytest.LogCaptureFixture) -> None:
+def test_decorated_synchronous_function_stays_one(
+    slept: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
     """Broken: a synchronous function becomes a coroutine that nobody awaits."""
     flaky = Flaky(2)
 
@@ -255,7 +264,7 @@ def test_decorated_synchronous_function_stays_one(slept: list[float], caplog: py
 
 
 async def test_synchronous_function_that_turns_asynchronous_late_is_awaited(slept: list[float]) -> None:
-    """Broken: a function that fails before it can return its coroutine hands the coroutine out as a result."""
+    """Broken: a function that fails before it returns its coroutine hands the coroutine out."""
     flaky, first = Flaky(1), [True]
 
     def work() -> Any:

@@ -1,8 +1,11 @@
-"""A small model of v0's circuit breaker and retry: the same steps in the same order, one Redis command a step.
+"""A small model of v0's circuit breaker and retry: the same steps in the same order.
 
-It stands in for TTA's first version wherever a test has to show that a promise was broken before, and wherever a
-test needs a v0 process beside ours. It is written from v0's description and shares no code with the package.
+It stands in for TTA's first version wherever a test has to show that a promise was broken before, and
+wherever a test needs a v0 process beside ours. It is written from v0's description and shares no code with
+the package.
 """
+
+# ruff: noqa: ANN401 - clients and results are of any kind here
 
 from __future__ import annotations
 
