@@ -33,6 +33,17 @@ from tta_agent_coordination.messaging import (
 )
 from tta_agent_coordination.metrics import InMemoryMetrics, MessageMetrics, NullMetrics
 from tta_agent_coordination.models import AgentId, AgentMessage, MessagePriority, MessageType, RoutingKey
+from tta_agent_coordination.resilience import (
+    CircuitBreaker,
+    CircuitBreakerConfig,
+    CircuitBreakerMetrics,
+    CircuitBreakerRegistry,
+    CircuitBreakerState,
+    RetryConfig,
+    get_circuit_breaker_metrics,
+    record_state_transition,
+    retry_with_backoff,
+)
 
 if TYPE_CHECKING:
     __version__: str
@@ -43,7 +54,12 @@ __all__ = [
     "AgentMessage",
     "AgentProxy",
     "AgentRegistryError",
+    "CircuitBreaker",
+    "CircuitBreakerConfig",
+    "CircuitBreakerMetrics",
     "CircuitBreakerOpenError",
+    "CircuitBreakerRegistry",
+    "CircuitBreakerState",
     "CoordinationError",
     "DeadLetter",
     "FailureType",
@@ -66,11 +82,15 @@ __all__ = [
     "QueueMessage",
     "ReceivedMessage",
     "RedisMessageCoordinator",
+    "RetryConfig",
     "RetryExhaustedError",
     "RoutingKey",
     "SlotMismatchError",
     "StoreUnavailableError",
     "__version__",
+    "get_circuit_breaker_metrics",
+    "record_state_transition",
+    "retry_with_backoff",
 ]
 
 
