@@ -155,7 +155,7 @@ def parse_inbox_name(prefix: str, family: str, key: bytes) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """All keys of one circuit breaker; `mirror` and `metrics` are v0's JSON, `channel` is where changes are told."""
+    """All keys of one circuit breaker; `mirror` and `metrics` are v0's JSON, `channel` tells changes."""
 
     name: str
     shared: bytes
@@ -202,7 +202,7 @@ def breaker_cleanup(prefix: str) -> bytes:
 
 
 def parse_breaker_name(prefix: str, key: bytes, *, hash_tags: bool) -> str | None:
-    """Return the whole breaker name, colons included, in a scanned `cb:state` key, None where it is not one."""
+    """Return the breaker name, colons included, in a scanned `cb:state` key, None where there is none."""
     start = f"{prefix}:cb:state:".encode()
     stem = key[len(start) :]
     if hash_tags and not (stem.startswith(b"{") and stem.endswith(b"}")):
