@@ -1,0 +1,149 @@
+"""Bad arguments: ValueError before any command, for every limit and every argument."""
+
+# ruff: noqa: ANN401 - arguments of every wrong type are the subject
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from tests.library.conftest import MakeCoordinator
+from tests.library.support.builders import INPUT, WORLD, make_message
+from tests.library.support.commands import count_commands
+from tests.library.support.peek import Peek
+from tests.library.support.servers import Lane
+from tta_agent_coordination import AgentId, RedisMessageCoordinator
+
+HUGE = 2**1100
+"""Too large for a float: arithmetic on it raises OverflowError where nobody checked."""
+
+LIMITS: list[tuple[str, list[Any]]] = [
+    ("queue_size", [0, -1, math.nan, math.inf, 1.5, "many", True, -HUGE]),
+    ("retry_attempts", [-1, math.nan, math.inf, 0.5, "three"]),
+    ("backoff_base", [-0.1, math.nan, math.inf, -math.inf, HUGE, "1"]),
+    ("backoff_factor", [0.99, 0, -1, math.nan, math.inf, HUGE, "2"]),
+    ("backoff_max", [-1, math.nan, math.inf, HUGE, "30"]),
+]
+BAD_LIMITS = [
+    pytest.param(name, value, id=f"{name}-{n}") for name, bad in LIMITS for n, value in enumerate(bad)
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_LIMITS)
+async def test_constructor_refuses_a_bad_limit(lane: Lane, name: str, value: Any) -> None:
+    """Broken: limits are validated where they are given, with the argument's name in the message."""
+    with pytest.raises(ValueError, match=name):
+        RedisMessageCoordinator(lane.client(), **{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_LIMITS)
+async def test_configure_refuses_a_bad_limit(
+    coordinator: RedisMessageCoordinator, name: str, value: object
+) -> None:
+    """Broken: configure validates like the constructor."""
+    changes: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=name):
+        coordinator.configure(**changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_deliveries", 0),
+        ("max_deliveries", -1),
+        ("dedup_ttl", 0),
+        ("dedup_ttl", -1),
+        ("dedup_ttl", math.nan),
+        ("max_payload_bytes", 0),
+        ("audit", "sometimes"),
+    ],
+)
+async def test_constructor_refuses_a_bad_option(lane: Lane, name: str, value: Any) -> None:
+    """Broken: every option is checked at construction, not at the first message."""
+    with pytest.raises(ValueError, match=name):
+        RedisMessageCoordinator(lane.client(), **{name: value})
+
+
+@pytest.mark.parametrize("prefix", ["", ":", " ", "a b", "a{b}", "a\nb"])
+async def test_constructor_refuses_a_bad_prefix(lane: Lane, prefix: str) -> None:
+    """Broken: a prefix that makes keys ambiguous is refused with a clear error."""
+    with pytest.raises(ValueError, match="prefix"):
+        RedisMessageCoordinator(lane.client(), prefix)
+
+
+BAD_TIMEOUTS = [0, -1, math.nan, math.inf, 604_801, HUGE, "5", None]
+
+
+@pytest.mark.parametrize("seconds", BAD_TIMEOUTS, ids=range(len(BAD_TIMEOUTS)))
+async def test_bad_timeouts_are_refused_before_any_command(
+    make_coordinator: MakeCoordinator, lane: Lane, seconds: Any
+) -> None:
+    """Broken: visibility timeouts lie in (0, 604800] seconds; nothing gets a deadline of nonsense."""
+    client = lane.client()
+    coordinator = make_coordinator(client=client)
+    with count_commands(client) as counted:
+        with pytest.raises(ValueError, match="visibility_timeout"):
+            await coordinator.receive(WORLD, seconds)
+        with pytest.raises(ValueError, match="seconds"):
+            await coordinator.extend(WORLD, "res_0000000000000000", seconds)
+    assert counted.names == []
+
+
+async def test_longest_timeout_is_a_week(coordinator: RedisMessageCoordinator) -> None:
+    """Broken: the limit itself is allowed."""
+    assert await coordinator.receive(WORLD, 604_800) is None
+    assert await coordinator.receive(WORLD, 0.000_001) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"delay": -1}, "delay"),
+        ({"delay": math.nan}, "delay"),
+        ({"delay": math.inf}, "delay"),
+        ({"delay": 31_536_001}, "delay"),
+        ({"delay": HUGE}, "delay"),
+        ({"expires_in": 0}, "expires_in"),
+        ({"expires_in": -5}, "expires_in"),
+        ({"expires_in": math.nan}, "expires_in"),
+        ({"delay": 10, "expires_in": 10}, "expires_in"),
+        ({"delay": 10, "expires_in": 5}, "expires_in"),
+        ({"expires_in": HUGE}, "expires_in"),
+        ({"dedup_id": ""}, "dedup_id"),
+    ],
+)
+async def test_bad_send_options_are_refused_before_any_command(
+    coordinator: RedisMessageCoordinator, peek: Peek, options: dict[str, Any], name: str
+) -> None:
+    """Broken: arguments that cannot be meant raise ValueError, they are not delivery results."""
+    with pytest.raises(ValueError, match=name):
+        await coordinator.send_message(INPUT, WORLD, make_message(), **options)
+    assert await peek.keys() == set()
+
+
+HOSTILE = [
+    "",
+    "a:b",
+    "a{b",
+    "a}b",
+    "a*",
+    "a?",
+    "a[b",
+    "a]b",
+    "a b",
+    "a\tb",
+    "a\nb",
+    "a\x00b",
+    "a\x7fb",
+    "a\u2028b",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_agent_id_refuses_what_makes_keys_ambiguous(text: str) -> None:
+    """Broken: separators, braces, globs, whitespace and control characters never reach a key."""
+    with pytest.raises(ValueError, match=r"type|instance"):
+        AgentId(type=text)
+    with pytest.raises(ValueError, match=r"type|instance"):
+        AgentId(type="world", instance=text)

@@ -1,0 +1,88 @@
+"""Stats and explain: what an operator can ask of an inbox and of a message."""
+
+from __future__ import annotations
+
+from tests.library.conftest import START_US
+from tests.library.support.builders import INPUT, NARRATIVE, WORLD, make_message, take
+from tests.library.support.peek import Peek
+from tests.library.v0_model import v0_entry
+from tta_agent_coordination import FailureType, MessagePriority, RedisMessageCoordinator
+from tta_agent_coordination.testing import ManualClock
+
+
+async def test_stats_of_an_unknown_inbox_are_zero(coordinator: RedisMessageCoordinator, peek: Peek) -> None:
+    """Broken: asking writes nothing and an inbox that never was is empty."""
+    stats = await coordinator.stats(WORLD)
+    assert (stats.ready, stats.delayed, stats.reserved, stats.dead, stats.depth) == (0, 0, 0, 0, 0)
+    assert await peek.keys() == set()
+
+
+async def test_stats_tell_ready_delayed_reserved_and_dead_apart(
+    coordinator: RedisMessageCoordinator, clock: ManualClock
+) -> None:
+    """Broken: depth is ready and delayed and reserved; the dead are counted apart."""
+    await coordinator.send_message(INPUT, WORLD, make_message("to die"))
+    await coordinator.nack(WORLD, (await take(coordinator)).token, FailureType.PERMANENT)
+    await coordinator.send_message(INPUT, WORLD, make_message("to hold"))
+    await take(coordinator)
+    await coordinator.send_message(INPUT, WORLD, make_message("delayed"), delay=60)
+    for priority in MessagePriority:
+        await coordinator.send_message(
+            INPUT, WORLD, make_message(f"ready-{priority.name}", priority=priority)
+        )
+    stats = await coordinator.stats(WORLD)
+    assert (stats.ready, stats.delayed, stats.reserved, stats.dead, stats.depth) == (3, 1, 1, 1, 5)
+    clock.advance(61)
+    stats = await coordinator.stats(WORLD)
+    assert (stats.ready, stats.delayed) == (4, 0)
+
+
+async def test_explain_finds_a_message_in_each_state(
+    coordinator: RedisMessageCoordinator, clock: ManualClock
+) -> None:
+    """Broken: "where is my message?" has one answer in every state of its life."""
+
+    async def state() -> str | None:
+        found = await coordinator.explain("message-1", WORLD)
+        return None if found is None else str(found.state)
+
+    assert await state() is None
+    await coordinator.send_message(INPUT, WORLD, make_message(), delay=5)
+    assert await state() == "delayed"
+    clock.advance(5)
+    assert await state() == "ready"
+    received = await take(coordinator)
+    assert await state() == "reserved"
+    await coordinator.nack(WORLD, received.token, FailureType.PERMANENT, "why")
+    assert await state() == "dead"
+    await coordinator.purge_dead(WORLD)
+    assert await state() is None
+
+
+async def test_explain_keeps_inboxes_and_ids_apart(coordinator: RedisMessageCoordinator) -> None:
+    """Broken: an id that is part of another id, or of a payload, is not that message."""
+    await coordinator.send_message(INPUT, WORLD, make_message("message-10", {"message_id": "message-1"}))
+    assert await coordinator.explain("message-1", WORLD) is None
+    assert await coordinator.explain("message-10", NARRATIVE) is None
+    assert await coordinator.explain("message-10", WORLD) is not None
+
+
+async def test_explain_changes_nothing(
+    coordinator: RedisMessageCoordinator, peek: Peek, clock: ManualClock
+) -> None:
+    """Broken: looking is not touching, expired leases included."""
+    await coordinator.send_message(INPUT, WORLD, make_message())
+    await take(coordinator, WORLD, 1)
+    clock.advance(5)
+    before = await peek.snapshot()
+    assert await coordinator.explain("message-1", WORLD) is not None
+    await coordinator.stats(WORLD)
+    assert await peek.snapshot() == before
+
+
+async def test_explain_pages_through_a_large_inbox(coordinator: RedisMessageCoordinator, peek: Peek) -> None:
+    """Broken: a message is found wherever it stands."""
+    pairs = [(START_US + n, v0_entry("world:1", f"message-{n:04}")) for n in range(2_500)]
+    await peek.raw("ZADD", peek.level_key(WORLD, 5), *(value for pair in pairs for value in pair))
+    for message_id in ("message-0000", "message-1250", "message-2499"):
+        assert await coordinator.explain(message_id, WORLD) is not None

@@ -1,0 +1,1 @@
+"""The coordinator when the network, the server or the process fails."""

@@ -1,0 +1,361 @@
+"""The Lua scripts: each one's header is a contract, held here against its typed function and its own text."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from tests.library.support.builders import NARRATIVE, WORLD
+from tta_agent_coordination import _keys
+from tta_agent_coordination._redis import script, scripts
+from tta_agent_coordination._redis.scripts import Lane, Retry, Status
+
+SECTIONS = ["Purpose", "KEYS", "ARGV", "RETURNS", "INVARIANT", "COST"]
+LUA = files("tta_agent_coordination._redis").joinpath("lua")
+BOX = _keys.inbox("ao", WORLD, hash_tags=False)
+TARGET = _keys.inbox("ao", NARRATIVE, hash_tags=False)
+LANE = Lane(_keys.lane(BOX, "owner", 0), 7)
+RETRY = Retry(attempts=3, base_s=1.0, factor=2.0, max_s=30.0, jitter=1.0)
+NOW: dict[str, Any] = {"now_us": "", "audit": True}
+PUT: dict[str, Any] = {
+    "level": 5,
+    "limit": 9,
+    "delay_us": 0,
+    "expires_us": 0,
+    "entry": b"e",
+    "message_id": "m",
+}
+
+CALLS: dict[str, list[script.Call[Any]]] = {
+    "enqueue": [
+        scripts.enqueue(LANE, BOX, **NOW, **PUT, dedup=_keys.dedup(BOX, "order 7"), dedup_ms=5),
+        scripts.enqueue(LANE, BOX, **NOW, **PUT, dedup=None, dedup_ms=5),
+    ],
+    "reserve": [scripts.reserve(LANE, BOX, **NOW, max_deliveries=10, token="res_1", lease_us=5)],
+    "ack": [scripts.ack(LANE, BOX, **NOW, token="res_1")],
+    "ack_send": [
+        scripts.ack_send(
+            LANE, BOX, **NOW, token="res_1", limit=9, targets=[TARGET], sends=[(1, 5, b"e"), (1, 9, b"f")]
+        )
+    ],
+    "nack": [scripts.nack(LANE, BOX, **NOW, token="res_1", error="null", dead_cause="", retry=RETRY)],
+    "release": [scripts.release(LANE, BOX, **NOW, token="res_1")],
+    "extend": [scripts.extend(LANE, BOX, now_us="", token="res_1", lease_us=5)],
+    "reclaim": [scripts.reclaim(LANE, BOX, **NOW, max_deliveries=10)],
+    "requeue": [scripts.requeue(LANE, BOX, **NOW, limit=9, letters=[(b"old", 5, b"new")])],
+    "purge": [scripts.purge(LANE, BOX, letters=[b"old"]), scripts.purge(LANE, BOX, letters=[])],
+    "dead_letters": [scripts.dead_letters(BOX, start=0, count=1_000)],
+    "find": [scripts.find(BOX.high, BOX.high, kind="level", cursor="0", needle=b"x")],
+    "stats": [scripts.stats(BOX, now_us="")],
+    "subscribe": [scripts.subscribe(LANE, BOX, types=["event"])],
+    "unsubscribe": [
+        scripts.unsubscribe(LANE, BOX, types=["event"]),
+        scripts.unsubscribe(LANE, BOX, types=[]),
+    ],
+}
+NAMES = script.script_names()
+COORDINATION = [name for name in NAMES if not name.startswith("breaker_")]
+"""The coordinator's scripts; the breaker's are held against their functions by the breaker's own tests."""
+INCLUDES = sorted(entry.name.removesuffix(".lua") for entry in LUA.joinpath("include").iterdir())
+
+KEY_FAMILIES = {
+    "op": "string",
+    "reserved": "hash",
+    "deadlines": "zset",
+    "inflight": "hash",
+    "lapses": "hash",
+    "clock": "string",
+    "high": "zset",
+    "normal": "zset",
+    "low": "zset",
+    "queue": "list",
+    "dlq": "list",
+    "dlq_info": "hash",
+    "dedup": "string",
+    "subs": "set",
+    "place": "mixed",
+    "companion": "mixed",
+}
+"""What a header may call a key, and which Redis type that key has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Argument:
+    """One numbered line of KEYS or ARGV; `rest` stands for a line that counts as any number."""
+
+    number: int
+    rest: bool
+    name: str
+    kind: str
+
+
+def sections(name: str) -> dict[str, str]:
+    """Return the header of a script, section by section."""
+    header: list[str] = []
+    for line in script.source(name).splitlines():
+        if not line.startswith("--") or line.startswith("-- @include"):
+            break
+        header.append(line[3:])
+    found: dict[str, list[str]] = {}
+    current = ""
+    for line in header:
+        match = re.match(r"([A-Z]\w+):(.*)", line)
+        if match and match[1] in SECTIONS:
+            current = match[1]
+            found[current] = [match[2].strip()]
+        else:
+            found[current].append(line.strip())
+    return {section: "\n".join(filter(None, lines)) for section, lines in found.items()}
+
+
+def arguments(name: str, section: str) -> list[Argument]:
+    """Return the numbered lines of a section."""
+    lines = sections(name)[section].splitlines()
+    parsed = [re.match(r"(\d+)(\.\.\.)? +(\w+) +(\w+) +\S", line) for line in lines]
+    assert all(parsed), f"{name}: a line of {section} has no number, name, kind and meaning: {lines}"
+    return [
+        Argument(number=int(match[1]), rest=bool(match[2]), name=match[3], kind=match[4])
+        for match in parsed
+        if match
+    ]
+
+
+def statuses(name: str) -> set[str]:
+    """Return the status words that a header promises: the first word of each alternative."""
+    text = " ".join(sections(name)["RETURNS"].splitlines())
+    alternatives = re.split(r" \| |; ", text)
+    return {
+        words[0]
+        for part in alternatives
+        if (words := re.findall(r"[a-z_]+", part)) and words[0] in set(Status)
+    }
+
+
+def body(name: str) -> str:
+    """Return a script as the server sees it: includes in place, comments gone."""
+    return script.load(name).text
+
+
+def test_every_script_has_a_typed_function_and_the_other_way_round() -> None:
+    """Broken: a Lua file nobody calls, or a call without a contract."""
+    functions = {
+        name
+        for name in scripts.__all__
+        if inspect.isfunction(value := getattr(scripts, name)) and value.__module__ == scripts.__name__
+    }
+    assert set(COORDINATION) == functions == set(CALLS)
+    for name, calls in CALLS.items():
+        assert {call.script.name for call in calls} == {name}
+
+
+def test_every_include_is_used() -> None:
+    """Broken: Lua that no script contains is not tested by anything."""
+    used = {include for name in NAMES for include in re.findall(r"@include (\w+)", script.source(name))}
+    assert used == set(INCLUDES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_header_has_every_section_in_order(name: str) -> None:
+    """Broken: a script without its contract cannot be reviewed."""
+    found = sections(name)
+    assert list(found) == SECTIONS
+    assert all(found.values())
+
+
+@pytest.mark.parametrize("name", COORDINATION)
+def test_header_numbers_its_arguments(name: str) -> None:
+    """Broken: positions are the interface; a number out of line hides one."""
+    for section in ("KEYS", "ARGV"):
+        listed = arguments(name, section)
+        assert [argument.number for argument in listed] == list(range(1, len(listed) + 1))
+        assert all(not argument.rest for argument in listed[:-1])
+
+
+@pytest.mark.parametrize("name", COORDINATION)
+def test_typed_function_passes_what_the_header_lists(name: str) -> None:
+    """Broken: caller and script disagree about what stands where."""
+    keys, argv = arguments(name, "KEYS"), arguments(name, "ARGV")
+    longest = CALLS[name][0]
+    if keys[-1].rest:
+        assert len(longest.keys) > len(keys)
+    else:
+        assert len(longest.keys) == len(keys)
+    assert (len(longest.args) >= len(argv)) if argv[-1].rest else (len(longest.args) == len(argv))
+    for call in CALLS[name]:
+        for argument, value in zip(argv, call.args, strict=False):
+            if argument.rest:
+                break
+            assert_fits(argument, value)
+
+
+def assert_fits(argument: Argument, value: object) -> None:
+    """Hold one value against the kind that the header gives it."""
+    text = value.decode() if isinstance(value, bytes) else str(value)
+    match argument.kind:
+        case "integer":
+            assert re.fullmatch(r"-?\d+", text) or (argument.name == "now_us" and not text), argument
+        case "flag":
+            assert text in {"0", "1"}, argument
+        case "float":
+            float(text)
+        case kind:
+            assert kind in {"text", "json", "mixed"}, argument
+
+
+@pytest.mark.parametrize("name", COORDINATION)
+def test_typed_function_passes_the_keys_the_header_names(name: str) -> None:
+    """Broken: a key in another's place; a script would write into the wrong structure."""
+    names: dict[bytes, str] = {
+        LANE.key: "op",
+        BOX.reserved: "reserved",
+        BOX.deadlines: "deadlines",
+        BOX.inflight: "inflight",
+        BOX.lapses: "lapses",
+        BOX.clock: "clock",
+        BOX.high: "high",
+        BOX.normal: "normal",
+        BOX.low: "low",
+        BOX.queue: "queue",
+        BOX.dlq: "dlq",
+        BOX.dlq_info: "dlq_info",
+        BOX.subs: "subs",
+        _keys.dedup(BOX, "order 7"): "dedup",
+    }
+    for argument, key in zip(arguments(name, "KEYS"), CALLS[name][0].keys, strict=False):
+        if argument.rest:
+            break
+        assert argument.kind == KEY_FAMILIES[argument.name]
+        if argument.kind != "mixed":
+            assert names[key] == argument.name
+
+
+@pytest.mark.parametrize("name", COORDINATION)
+def test_script_answers_only_what_its_header_returns(name: str) -> None:
+    """Broken: a status word that the caller does not know raises far from its cause."""
+    text = body(name)
+    said = set(re.findall(r"return \{'(\w+)'", text)) | set(re.findall(r"remember\('(\w+)'", text))
+    said |= set(re.findall(r"status = (?:\d+, )?'(\w+)'", text))
+    said |= set(re.findall(r"local (?:reply|page)(?:, \w+)* = \{'(\w+)'", text))
+    said |= set(re.findall(r"= 0, '(\w+)'", text))
+    assert said == statuses(name)
+    assert said <= set(Status)
+
+
+@pytest.mark.parametrize("name", COORDINATION)
+def test_script_uses_exactly_the_keys_it_lists(name: str) -> None:
+    """Broken: a key that is not passed in KEYS is not in the slot, and a key that is unused is noise."""
+    text = body(name)
+    listed = arguments(name, "KEYS")
+    used = {int(number) for number in re.findall(r"KEYS\[(\d+)\]", text)}
+    fixed = {argument.number for argument in listed if not argument.rest}
+    if re.search(r"KEYS\[\w*[a-z]", text):
+        assert used <= fixed
+    else:
+        assert used == fixed
+
+
+FORBIDDEN = {
+    r"redis\.sha1hex": "fakeredis does not have it",
+    r"cmsgpack|struct\.|bit\.": "fakeredis does not have it",
+    r"cjson\.encode": "turns [] into {} and rounds large integers",
+    r"redis\.replicate_commands|redis\.setresp": "not on every server",
+    r"'KEYS'|'SCAN'|'FLUSH\w+'|'CLIENT'|'EVAL\w*'|'RANDOMKEY'": "unbounded or not allowed in a script",
+    r"'SMEMBERS'|'HGETALL'|'HKEYS'|'HVALS'": "unbounded",
+    r"math\.random|os\.|io\.": "not repeatable",
+    r"\bgoto\b|\bload(?:string)?\(": "not the same in every Lua",
+    r"\.\.\s*tostring\(|tostring\(now": "cuts microsecond stamps to 14 digits",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("pattern", FORBIDDEN)
+def test_script_does_not_use(name: str, pattern: str) -> None:
+    """Broken: an experiment showed that this construct loses, rounds or blocks; the table says which."""
+    assert not re.search(pattern, body(name)), FORBIDDEN[pattern]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_script_assigns_no_global(name: str) -> None:
+    """Broken: one leaked global breaks every later script on fakeredis."""
+    text = body(name)
+    local = {"KEYS", "ARGV"}
+    for names in re.findall(r"local ((?:\w+, )*\w+)", text):
+        local |= set(names.split(", "))
+    for names in re.findall(r"\bfor ((?:\w+, )*\w+) (?:=|in)", text):
+        local |= set(names.split(", "))
+    for function, parameters in re.findall(r"function (\w*)\(([^)]*)\)", text):
+        local |= {function, *parameters.split(", ")}
+    assigned: set[str] = set()
+    for names in re.findall(r"^\s*((?:\w+, )*\w+) = ", text, re.MULTILINE):
+        assigned |= set(names.split(", "))
+    table_fields = set(re.findall(r"^\s+(\w+) = [^=]*,$", text, re.MULTILINE))
+    assert assigned - table_fields <= local
+    assert not re.search(r"^function |[^l] function \w+\(", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", COORDINATION)
+def test_script_bounds_what_it_unpacks(name: str) -> None:
+    """Broken: Lua unpacks a limited number of values; a larger one fails in the middle of the work."""
+    for what in re.findall(r"unpack\(([^)]*)\)", body(name)):
+        assert (name, what) in {("subscribe", "ARGV, 2"), ("unsubscribe", "ARGV, 2")}, (
+            f"unpack({what}) is unbounded"
+        )
+
+
+@pytest.mark.parametrize("name", COORDINATION)
+def test_include_stands_behind_what_it_needs(name: str) -> None:
+    """Broken: an include reads locals of another one; out of order they are nil."""
+    source = script.source(name)
+    order = re.findall(r"^-- @include (\w+)", source, re.MULTILINE)
+    for position, include in enumerate(order):
+        first = script.source(f"include/{include}").splitlines()[0]
+        match = re.match(rf"-- Include: {include}\.(?: Needs ([^.]+)\.)?", first)
+        assert match, f"include/{include}.lua does not say what it is and needs: {first}"
+        needs = set((match[1] or "").replace(" ", "").split(","))
+        assert needs & set(INCLUDES) <= set(order[:position]), f"{include} needs {needs}"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in COORDINATION if name not in {"stats", "find", "dead_letters"}]
+)
+def test_writing_script_asks_its_lane_first(name: str) -> None:
+    """Broken: work done before the lane is asked is done twice when a command is sent again."""
+    text = body(name)
+    first_call = re.search(r"redis\.p?call\([^)]*\)", text)
+    assert first_call
+    assert first_call[0] == "redis.call('GET', KEYS[1])"
+    assert "remember(" in text
+
+
+@pytest.mark.parametrize("name", ["stats", "find", "dead_letters"])
+def test_reading_script_writes_nothing(name: str) -> None:
+    """Broken: looking must not touch."""
+    commands = set(re.findall(r"redis\.p?call\('(\w+)'", body(name)))
+    assert commands <= {
+        "TIME",
+        "GET",
+        "ZCARD",
+        "ZCOUNT",
+        "ZRANGE",
+        "ZRANGEBYSCORE",
+        "ZSCORE",
+        "HLEN",
+        "HGET",
+        "HSCAN",
+        "LLEN",
+        "LRANGE",
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_script_text_is_what_its_digest_says(name: str) -> None:
+    """Broken: EVALSHA would run something else, or nothing for ever."""
+    loaded = script.load(name)
+    assert re.fullmatch(r"[0-9a-f]{40}", loaded.digest)
+    assert "@include" not in loaded.text
+    assert not re.search(r"^\s*--", loaded.text, re.MULTILINE)
