@@ -141,6 +141,8 @@ def suite(context: Context, ledger: Ledger | None, leg: str) -> Report:
             "2",
         ]
         tested = context.runner([*words, *context.options.rest], cwd=context.root, env=env, show=True)
+        # Each worker and child program has left data of its own beside the leg's file.
+        context.runner([sys.executable, "-m", "coverage", "combine", "--quiet"], cwd=context.root, env=env)
         counts = read_junit(junit) if junit.exists() else Counts(tests=0, failed=0, skipped=())
     if problems := outcome_problems(tested.code, counts):
         raise Refused(*problems)

@@ -82,7 +82,9 @@ def test_run_tests_the_wheel_it_built_and_says_that_nothing_is_recorded(tmp_path
     assert "no evidence recorded" in output.getvalue()
     installs = [words for words in leg.runner.asked if "install" in words]
     assert installs[0][-1].endswith("p-1-py3-none-any.whl")
-    assert leg.runner.asked[-1][-2:] == ["-k", "one"]
+    tested, joined = leg.runner.asked[-2:]
+    assert tested[-2:] == ["-k", "one"]
+    assert joined[1:4] == ["-m", "coverage", "combine"], "what workers executed never reaches the leg's file"
     assert leg.environment["COVERAGE_FILE"] == str(tmp_path / "report" / "coverage" / ".coverage.3.12")
     assert "TTA_REQUIRE_REDIS" not in set(leg.environment) - set(os.environ)
 
