@@ -23,14 +23,31 @@ local RESERVED, DEADLINES, INFLIGHT, LAPSES, CLOCK = KEYS[2], KEYS[3], KEYS[4], 
 local HIGH, NORMAL, LOW, QUEUE = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local AUDIT, token = ARGV[3], ARGV[4]
 -- @include lane
-if lane_answer then return recall() end
+if lane_answer then return lane_answer end
+local entry = redis.call('HGET', RESERVED, token)
+if not entry then return remember('lost', '') end
+redis.call('ZSCORE', DEADLINES, token)
+local note = redis.call('HGET', INFLIGHT, token)
+-- Only what came back before has lapses to forget.
+local returned = not note or string.sub(note, -3) ~= '||1'
+if returned then redis.call('HLEN', LAPSES) end
+local audit_end = AUDIT == '1' and redis.call('LINDEX', QUEUE, 0)
+
+redis.call('HDEL', RESERVED, token)
+redis.call('ZREM', DEADLINES, token)
+if note then redis.call('HDEL', INFLIGHT, token) end
+if returned then
 -- @include entry
--- @include inbox
--- @include settle
-local held = hold(token)
-if not held then return remember('lost', '') end
-end_reservation(token)
-if held.returned then redis.call('HDEL', LAPSES, held.id) end
-if AUDIT == '1' then drop_audit(held.entry) end
-tidy()
+  redis.call('HDEL', LAPSES, entry_id(entry))
+end
+if audit_end == entry then
+  redis.call('LPOP', QUEUE)
+elseif audit_end then
+-- @include audit
+  drop_audit(entry)
+end
+if redis.pcall('HLEN', RESERVED) == 0 then
+-- @include tidy
+  tidy()
+end
 return remember('ok', '')

@@ -26,10 +26,12 @@ local RESERVED, DEADLINES, INFLIGHT, LAPSES, CLOCK = KEYS[2], KEYS[3], KEYS[4], 
 local HIGH, NORMAL, LOW, QUEUE = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local AUDIT, token, limit = ARGV[3], ARGV[4], tonumber(ARGV[5])
 -- @include lane
-if lane_answer then return recall() end
+if lane_answer then return lane_answer end
 -- @include time
 -- @include entry
 -- @include inbox
+-- @include tidy
+-- @include audit
 -- @include settle
 local held = hold(token)
 if not held then return remember('lost', '') end

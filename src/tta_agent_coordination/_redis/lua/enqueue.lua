@@ -27,10 +27,11 @@ local RESERVED, CLOCK, HIGH, NORMAL, LOW, QUEUE, DEDUP = KEYS[2], KEYS[3], KEYS[
 local AUDIT, level, limit, delay, expires_in = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local entry = ARGV[8]
 -- @include lane
-if lane_answer then return recall() end
+if lane_answer then return lane_answer end
 -- @include time
 -- @include score
 
+local sched = level == '9' and HIGH or level == '1' and LOW or NORMAL
 local depth = redis.call('ZCARD', HIGH) + redis.call('ZCARD', NORMAL) + redis.call('ZCARD', LOW)
   + redis.call('HLEN', RESERVED)
 if AUDIT == '1' then redis.call('LLEN', QUEUE) end
@@ -38,20 +39,21 @@ if DEDUP then
   local till, first = string.match(redis.call('GET', DEDUP) or '', '^(%d+)|(.*)$')
   if first and tonumber(till) > now then return remember('duplicate', first) end
 end
-if depth >= limit then return remember('full', text(depth)) end
+if depth >= limit then return remember('full', depth) end
 
-local sched = level == '9' and HIGH or level == '1' and LOW or NORMAL
 if expires_in > 0 then
   entry = string.sub(entry, 1, -2) .. ',"expires_at":' .. text(now + expires_in) .. '}'
 end
 if delay > 0 then
+-- @include due
   redis.call('ZADD', sched, text(due_score(sched, now + delay)), entry)
 else
-  redis.call('ZADD', sched, text(next_score()), entry)
-  redis.call('SET', CLOCK, text(last_score))
+  local score = now > last_score and now_text or text(last_score + 1)
+  redis.call('ZADD', sched, score, entry)
+  redis.call('SET', CLOCK, score)
 end
 if AUDIT == '1' then redis.call('RPUSH', QUEUE, entry) end
 if DEDUP then
   redis.call('SET', DEDUP, text(now + tonumber(ARGV[10]) * 1000) .. '|' .. ARGV[9], 'PX', ARGV[10])
 end
-return remember('ok', text(depth + 1))
+return remember('ok', depth + 1)

@@ -14,7 +14,7 @@
 -- COST: O(log n).
 local RESERVED, DEADLINES, token = KEYS[2], KEYS[3], ARGV[3]
 -- @include lane
-if lane_answer then return recall() end
+if lane_answer then return lane_answer end
 -- @include time
 local before = tonumber(redis.call('ZSCORE', DEADLINES, token) or '0')
 if redis.call('HEXISTS', RESERVED, token) == 0 then return remember('lost', '') end

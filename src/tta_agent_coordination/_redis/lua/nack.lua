@@ -36,13 +36,15 @@ local RESERVED, DEADLINES, INFLIGHT, LAPSES, CLOCK = KEYS[2], KEYS[3], KEYS[4], 
 local HIGH, NORMAL, LOW, QUEUE, DLQ, DLQ_INFO = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local AUDIT, token, dead_cause = ARGV[3], ARGV[4], ARGV[6]
 -- @include lane
-if lane_answer then return recall() end
+if lane_answer then return lane_answer end
 -- @include time
 -- @include entry
 -- @include inbox
+-- @include tidy
+-- @include audit
 -- @include dead
 -- @include settle
--- @include score
+-- @include due
 
 -- The entry with one more attempt and its error; nil where the tail is not one we know.
 local function failed(entry)
@@ -99,8 +101,8 @@ if cause ~= '' then
   redis.call('HDEL', LAPSES, held.id)
   if AUDIT == '1' then drop_audit(held.entry) end
   tidy()
-  remember('dead', text(attempts) .. '|' .. cause)
-  return {'dead', text(attempts) .. '|' .. cause, entry}
+  remember('dead', attempts .. '|' .. cause)
+  return {'dead', attempts .. '|' .. cause, entry}
 end
 
 local base, longest = tonumber(ARGV[8]), tonumber(ARGV[10])
@@ -116,5 +118,5 @@ if AUDIT == '1' then
   redis.call('RPUSH', QUEUE, entry)
 end
 if held.id ~= entry_id(entry) then redis.call('HDEL', LAPSES, held.id) end
-redis.call('HSET', LAPSES, entry_id(entry), text(lapses) .. '|' .. text(held.deliveries))
+redis.call('HSET', LAPSES, entry_id(entry), lapses .. '|' .. held.deliveries)
 return remember('retried', text(attempts) .. '|' .. text(delay))

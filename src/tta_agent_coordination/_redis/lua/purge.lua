@@ -12,7 +12,7 @@
 -- COST: O(length of the DLQ) a letter; all of them in O(1) and freed aside.
 local DLQ, DLQ_INFO = KEYS[2], KEYS[3]
 -- @include lane
-if lane_answer then return recall() end
+if lane_answer then return lane_answer end
 -- @include entry
 local purged = redis.call('LLEN', DLQ)
 redis.call('HLEN', DLQ_INFO)
@@ -28,4 +28,4 @@ else
   end
   if redis.call('LLEN', DLQ) == 0 then redis.call('DEL', DLQ_INFO) end
 end
-return remember('ok', string.format('%.0f', purged))
+return remember('ok', purged)

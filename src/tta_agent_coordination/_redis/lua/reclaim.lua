@@ -25,13 +25,18 @@ local RESERVED, DEADLINES, INFLIGHT, LAPSES, CLOCK = KEYS[2], KEYS[3], KEYS[4], 
 local HIGH, NORMAL, LOW, QUEUE, DLQ, DLQ_INFO = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local AUDIT, MAX_DELIVERIES = ARGV[3], ARGV[4]
 -- @include lane
-if lane_answer then return recall() end
+if lane_answer then return lane_answer end
 -- @include time
 -- @include entry
 -- @include inbox
+-- @include tidy
+-- @include audit
 -- @include score
+-- @include next
 -- @include dead
 -- @include reap
-local back, dead, seen = reap()
+local tokens = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now_text, 'LIMIT', 0, 100)
+local back, dead, seen = 0, 0, #tokens
+if seen > 0 then back, dead = reap(tokens) end
 if dead > 0 then tidy() end
-return remember('ok', text(back) .. '|' .. text(dead) .. '|' .. text(seen))
+return remember('ok', back .. '|' .. dead .. '|' .. seen)

@@ -23,12 +23,13 @@ local RESERVED, DEADLINES, INFLIGHT, LAPSES, CLOCK = KEYS[2], KEYS[3], KEYS[4], 
 local HIGH, NORMAL, LOW, QUEUE = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local AUDIT, token = ARGV[3], ARGV[4]
 -- @include lane
-if lane_answer then return recall() end
+if lane_answer then return lane_answer end
 -- @include time
 -- @include entry
 -- @include inbox
 -- @include settle
 -- @include score
+-- @include next
 local held = hold(token)
 if not held then return remember('lost', '') end
 local sched = sched_of(held.level)
@@ -37,6 +38,6 @@ local lapses = read_lapses(held.id)
 local score = held.score or next_score()
 end_reservation(token)
 redis.call('ZADD', sched, text(score), held.entry)
-redis.call('HSET', LAPSES, held.id, text(lapses) .. '|' .. text(held.deliveries))
+redis.call('HSET', LAPSES, held.id, lapses .. '|' .. held.deliveries)
 if not held.score then redis.call('SET', CLOCK, text(last_score)) end
 return remember('ok', '')

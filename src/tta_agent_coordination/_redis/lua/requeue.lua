@@ -23,10 +23,11 @@ local RESERVED, CLOCK, HIGH, NORMAL, LOW, QUEUE = KEYS[2], KEYS[3], KEYS[4], KEY
 local DLQ, DLQ_INFO = KEYS[8], KEYS[9]
 local AUDIT, limit = ARGV[3], tonumber(ARGV[4])
 -- @include lane
-if lane_answer then return recall() end
+if lane_answer then return lane_answer end
 -- @include time
 -- @include entry
 -- @include score
+-- @include next
 local depth = redis.call('HLEN', RESERVED) + redis.call('ZCARD', HIGH) + redis.call('ZCARD', NORMAL)
   + redis.call('ZCARD', LOW)
 redis.call('LLEN', DLQ)
@@ -50,4 +51,4 @@ for i = 5, #ARGV, 3 do
 end
 if requeued > 0 then redis.call('SET', CLOCK, text(last_score)) end
 if redis.call('LLEN', DLQ) == 0 then redis.call('DEL', DLQ_INFO) end
-return remember(status, text(requeued))
+return remember(status, requeued)

@@ -31,78 +31,87 @@ local lease, ageing = tonumber(ARGV[6]), tonumber(ARGV[7])
 -- @include lane
 -- @include time
 -- @include entry
--- @include inbox
 
 if lane_answer then
-  local reply = recall()
-  if reply[1] ~= 'ok' then return {reply[1], '', 0, 0} end
+  if lane_answer[1] ~= 'ok' then return {lane_answer[1], '', 0, 0} end
   local entry, deadline = redis.call('HGET', RESERVED, token), redis.call('ZSCORE', DEADLINES, token)
   if entry and deadline then
-    local _, _, deliveries = read_note(token)
-    return {'ok', token, entry, text(tonumber(deadline)), deliveries or 1, 0, 0}
+    local deliveries = string.match(redis.call('HGET', INFLIGHT, token) or '', '|(%d+)$')
+    return {'ok', token, entry, text(tonumber(deadline)), tonumber(deliveries) or 1, 0, 0}
   end
   -- The lease this answer promised ran out before the answer arrived: nobody holds it, so reserve anew.
 end
 -- @include score
--- @include dead
--- @include reap
 
 redis.call('HLEN', INFLIGHT)
 if redis.call('HEXISTS', RESERVED, token) == 1 then return {'again', '', 0, 0} end
-local back, dead, seen = reap()
-local ready = text(math.max(now, last_score))
-local checked, buried = seen > 0, 0
 
-local function first_until(sched, score)
-  local hit = redis.call('ZRANGEBYSCORE', sched, '-inf', score, 'WITHSCORES', 'LIMIT', 0, 1)
-  return hit[1], tonumber(hit[2])
+-- What ran out and what expired is rare: the functions for it are made only when it is met.
+local back, dead, buried = 0, 0, 0
+local tokens = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now_text, 'LIMIT', 0, 100)
+if tokens[1] then
+-- @include inbox
+-- @include next
+-- @include audit
+-- @include dead
+-- @include reap
+  back, dead = reap(tokens)
 end
 
--- The level and entry whose turn it is: the longest waiting of those that waited too long, else by level.
-local function pick()
-  local level, entry, score
-  if ageing > 0 then
-    for _, candidate in ipairs({'9', '5', '1'}) do
-      local old, since = first_until(sched_of(candidate), text(now - ageing))
-      if old and (not score or since < score) then level, entry, score = candidate, old, since end
-    end
-    if level then return level, entry, score end
-  end
-  entry, score = first_until(HIGH, ready)
-  if entry then return '9', entry, score end
-  entry, score = first_until(NORMAL, ready)
-  if entry then return '5', entry, score end
-  entry, score = first_until(LOW, ready)
-  if entry then return '1', entry, score end
-end
-
+local ready = now > last_score and now_text or text(last_score)
 while true do
-  local level, entry, score = pick()
-  if not level then
-    if dead > 0 or last_score > 0 then tidy() end
+  -- The longest waiting of those that waited too long, else by level.
+  local sched, level, entry, score
+  if ageing > 0 then
+    for i = 1, 3 do
+      local candidate = i == 1 and HIGH or i == 2 and NORMAL or LOW
+      local hit = redis.call('ZRANGEBYSCORE', candidate, '-inf', text(now - ageing), 'WITHSCORES', 'LIMIT', 0, 1)
+      if hit[1] and (not score or tonumber(hit[2]) < tonumber(score)) then
+        sched, level, entry, score = candidate, i == 1 and '9' or i == 2 and '5' or '1', hit[1], hit[2]
+      end
+    end
+  end
+  if not entry then
+    for i = 1, 3 do
+      sched = i == 1 and HIGH or i == 2 and NORMAL or LOW
+      local hit = redis.call('ZRANGEBYSCORE', sched, '-inf', ready, 'WITHSCORES', 'LIMIT', 0, 1)
+      if hit[1] then
+        level, entry, score = i == 1 and '9' or i == 2 and '5' or '1', hit[1], hit[2]
+        break
+      end
+    end
+  end
+  if not entry then
+    if dead > 0 or last_score > 0 then
+-- @include tidy
+      tidy()
+    end
     remember('empty', '')
     return {'empty', '', back, dead}
   end
-  local sched = sched_of(level)
-  local id = entry_id(entry)
+
   if is_expired(entry, now) then
     if buried == 100 then return {'again', '', back, dead} end
-    if not checked then
+-- @include audit
+-- @include dead
+    if buried == 0 then
       check_dead_letter_keys()
       check_levels()
-      checked = true
     end
     redis.call('ZREM', sched, entry)
-    bury(entry, id, 'expired')
+    bury(entry, entry_id(entry), 'expired')
     buried, dead = buried + 1, dead + 1
   else
-    local _, deliveries = read_lapses(id)
+    local id = entry_id(entry)
+    local deliveries = redis.call('HGET', LAPSES, id)
+    deliveries = deliveries and tonumber(string.match(deliveries, '|(%d+)$')) or 0
+    if not string.find(score, '^%d+$') then score = text(tonumber(score)) end
     local deadline = text(now + lease)
     redis.call('ZREM', sched, entry)
     redis.call('HSET', RESERVED, token, entry)
     redis.call('ZADD', DEADLINES, deadline, token)
     redis.call('HSET', INFLIGHT, token,
-      level .. '|' .. text(score) .. '|' .. (id ~= entry and id or '') .. '||' .. text(deliveries + 1))
+      level .. '|' .. score .. '|' .. (id ~= entry and id or '') .. '||' .. (deliveries + 1))
     remember('ok', token)
     return {'ok', token, entry, deadline, deliveries + 1, back, dead}
   end

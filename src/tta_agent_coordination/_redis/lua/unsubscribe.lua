@@ -10,11 +10,11 @@
 -- INVARIANT: broadcast reads this set, so what is not in it gets nothing.
 -- COST: O(number of types).
 -- @include lane
-if lane_answer then return recall() end
+if lane_answer then return lane_answer end
 local removed = redis.call('SCARD', KEYS[2])
 if #ARGV == 1 then
   redis.call('DEL', KEYS[2])
 else
   removed = redis.call('SREM', KEYS[2], unpack(ARGV, 2))
 end
-return remember('ok', string.format('%.0f', removed))
+return remember('ok', removed)

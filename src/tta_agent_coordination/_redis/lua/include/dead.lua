@@ -1,4 +1,4 @@
--- Include: dead. Needs time, inbox, AUDIT, DLQ, DLQ_INFO. The cause stands beside the list, which stays v0's.
+-- Include: dead. Needs time, audit, HIGH, NORMAL, LOW, LAPSES, AUDIT, DLQ, DLQ_INFO. The cause stands beside the list, which stays v0's.
 local function check_dead_letter_keys()
   redis.call('LLEN', DLQ)
   redis.call('HLEN', DLQ_INFO)

@@ -2,6 +2,7 @@
 --   "delivery_attempts":N,"last_error":null|"...",["nonce":"...",]["expires_at":N]}
 -- Decoding and encoding JSON here would change it ([] becomes {}, large integers round), so the tail is spliced.
 local function entry_id(entry)
+  if string.sub(entry, -28, -19) == ',"nonce":"' then return string.sub(entry, -18, -3) end
   local tail = string.sub(entry, -128)
   return string.match(tail, '"nonce":%s*"(%w+)"%s*}$')
     or string.match(tail, '"nonce":%s*"(%w+)",%s*"expires_at":%s*%d+%s*}$')
@@ -9,6 +10,7 @@ local function entry_id(entry)
 end
 
 local function is_expired(entry, now)
+  if string.byte(entry, -2) == 34 then return false end
   local at = string.match(string.sub(entry, -64), ',%s*"expires_at":%s*(%d+)%s*}$')
   return at ~= nil and tonumber(at) <= now
 end

@@ -2,26 +2,22 @@
 -- A lane is one coordinator, one inbox, one call in flight. Its key remembers the last sequence and answer, so
 -- a command that is sent again answers what it answered, and one that arrives after its successor does nothing.
 local lane_answer
-do
-  local memory = redis.call('GET', KEYS[1])
-  if memory then
-    local last, answer = string.match(memory, '^(%d+)|(.*)$')
-    if last then
-      if tonumber(last) > tonumber(ARGV[1]) then return {'stale', ''} end
-      if last == ARGV[1] then lane_answer = answer end
-    end
+local memory = redis.call('GET', KEYS[1])
+if memory then
+  local last = string.match(memory, '^%d+')
+  if last == ARGV[1] then
+    local status, answer = string.match(memory, '^%d+|([^|]*)|(.*)$')
+    lane_answer = {status, answer}
+  elseif last and tonumber(last) > tonumber(ARGV[1]) then
+    return {'stale', ''}
   end
 end
 
 -- Comes last: an answer remembered before the work would turn a crash into a lost operation. OOM may refuse it
--- only where nothing was written, and then there is nothing to remember.
-local function remember(status, text)
-  local saved = redis.pcall('SET', KEYS[1], ARGV[1] .. '|' .. status .. '|' .. text, 'PX', 86400000)
+-- only where nothing was written, and then there is nothing to remember. The answer holds no stamps: .. would
+-- cut them. A day in milliseconds stands as text, which Redis takes faster than a number.
+local function remember(status, answer)
+  local saved = redis.pcall('SET', KEYS[1], ARGV[1] .. '|' .. status .. '|' .. answer, 'PX', '86400000')
   if saved.err and not string.find(tostring(saved.err), 'OOM', 1, true) then return saved end
-  return {status, text}
-end
-
-local function recall()
-  local status, text = string.match(lane_answer, '^([^|]*)|(.*)$')
-  return {status, text}
+  return {status, answer}
 end

@@ -1,8 +1,6 @@
--- Include: reap. Needs score, dead, DEADLINES, MAX_DELIVERIES.
--- Ends at most 100 expired leases; answers how many messages went back and how many died.
-local function reap()
-  local tokens = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', text(now), 'LIMIT', 0, 100)
-  if #tokens == 0 then return 0, 0, 0 end
+-- Include: reap. Needs entry, inbox, next, dead, DEADLINES, MAX_DELIVERIES.
+-- Ends expired leases; answers how many messages went back and how many died.
+local function reap(tokens)
   check_dead_letter_keys()
   check_levels()
   redis.call('HLEN', RESERVED)
@@ -34,11 +32,11 @@ local function reap()
           score, moved = next_score(), true
         end
         redis.call('ZADD', sched_of(level or level_of(entry)), text(score), entry)
-        redis.call('HSET', LAPSES, id, text(lapses + 1) .. '|' .. text(deliveries or before + 1))
+        redis.call('HSET', LAPSES, id, (lapses + 1) .. '|' .. (deliveries or before + 1))
         back = back + 1
       end
     end
   end
   if moved then redis.call('SET', CLOCK, text(last_score)) end
-  return back, dead, #tokens
+  return back, dead
 end

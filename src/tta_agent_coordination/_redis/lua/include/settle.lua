@@ -1,4 +1,4 @@
--- Include: settle. Needs inbox, DEADLINES, AUDIT.
+-- Include: settle. Needs entry, inbox, DEADLINES, AUDIT, QUEUE.
 -- Reads all that ending a reservation will write, so a damaged key shows before anything changes.
 local function hold(token)
   local entry = redis.call('HGET', RESERVED, token)

@@ -1,11 +1,10 @@
 -- Include: time. Needs ARGV[2] = a manual clock in microseconds, or '' for the server's own.
--- tostring and .. cut microsecond stamps to 14 digits: every number goes out through text().
+-- tostring and .. cut microsecond stamps to 14 digits: every stamp goes out as now_text or through text().
 local function text(number) return string.format('%.0f', number) end
 
-local now
-if ARGV[2] == '' then
-  local clock = redis.call('TIME')
-  now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
-else
-  now = tonumber(ARGV[2])
+local now_text = ARGV[2]
+if now_text == '' then
+  local time = redis.call('TIME')
+  now_text = time[1] .. string.sub('00000' .. time[2], -6)
 end
+local now = tonumber(now_text)

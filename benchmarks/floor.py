@@ -1,0 +1,65 @@
+"""Owns the floor: what a full cycle costs with minimal scripts, prepared arguments and undecoded replies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from redis.client import NEVER_DECODE
+
+SEND = "return redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])"
+RECEIVE = """
+local hit = redis.call('ZRANGE', KEYS[1], 0, 0)
+if not hit[1] then return nil end
+redis.call('ZREM', KEYS[1], hit[1])
+redis.call('HSET', KEYS[2], ARGV[1], hit[1])
+redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
+return hit[1]
+"""
+ACK = "redis.call('HDEL', KEYS[1], ARGV[1]) return redis.call('ZREM', KEYS[2], ARGV[1])"
+
+RAW: dict[str, Any] = {NEVER_DECODE: True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digests:
+    """The floor's scripts as the server knows them."""
+
+    send: str
+    receive: str
+    ack: str
+
+
+async def load(client: Any) -> Digests:
+    """Load the floor's scripts."""
+    send, receive, ack = [await client.script_load(text) for text in (SEND, RECEIVE, ACK)]
+    return Digests(send=_text(send), receive=_text(receive), ack=_text(ack))
+
+
+def _text(digest: bytes | str) -> str:
+    return digest.decode() if isinstance(digest, bytes) else digest
+
+
+class Floor:
+    """The three operations, one command each."""
+
+    def __init__(self, client: Any, digests: Digests, entry: bytes) -> None:
+        self._client = client
+        self._digests = digests
+        self._entry = entry
+
+    async def send(self, number: int) -> None:
+        entry = b"%s%016d" % (self._entry[:-16], number)
+        await self._client.execute_command("EVALSHA", self._digests.send, 1, b"floor:z", number, entry, **RAW)
+
+    async def receive(self, number: int) -> bytes:
+        token = b"res_%016d" % number
+        await self._client.execute_command(
+            "EVALSHA", self._digests.receive, 3, b"floor:z", b"floor:h", b"floor:d", token, number, **RAW
+        )
+        return token
+
+    async def ack(self, token: bytes) -> None:
+        await self._client.execute_command(
+            "EVALSHA", self._digests.ack, 2, b"floor:h", b"floor:d", token, **RAW
+        )
