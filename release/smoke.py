@@ -9,7 +9,6 @@ import io
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -28,7 +27,7 @@ from release.rules.archives import Archive, digest, read_archive
 from release.simple import IndexClient
 from release.waiting import wait_until_listed
 
-__all__ = ["LOCAL", "RUNTIME_LOCK", "TEST_LOCK", "run"]
+__all__ = ["LOCAL", "RUNTIME_LOCK", "TEST_LOCK", "run", "unpack_shipped"]
 
 LOCAL = "local"
 """The leg that installs the files in `dist/`."""
@@ -79,7 +78,7 @@ def _smoked(context: Context, ledger: Ledger, leg: str) -> Report:
     with tempfile.TemporaryDirectory(prefix="tta-smoke-") as folder:
         scratch = Path(folder)
         shipped = scratch / "shipped"
-        _unpack(served.files[sdist.name], shipped)
+        unpack_shipped(served.files[sdist.name], shipped)
         candidate = Candidate(
             project=ledger.opening.project,
             version=ledger.opening.version,
@@ -164,14 +163,7 @@ def _local(context: Context, ledger: Ledger) -> _Served:
     )
 
 
-def _from_index(
-    context: Context,
-    ledger: Ledger,
-    name: IndexName,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> _Served:
+def _from_index(context: Context, ledger: Ledger, name: IndexName) -> _Served:
     """What an index lists and serves, once it does."""
     index = INDEXES[name]
     opening = ledger.opening
@@ -181,8 +173,8 @@ def _from_index(
             opening.artifacts,
             lambda: client.listing(opening.project),
             context.console,
-            clock=clock,
-            sleep=sleep,
+            clock=time.monotonic,
+            sleep=time.sleep,
         )
         files = {file.name: client.fetch(file) for file in standing.present}
     return _Served(
@@ -200,7 +192,7 @@ def _readable(name: str, data: bytes) -> Archive:
     return archive
 
 
-def _unpack(sdist: bytes, folder: Path) -> None:
+def unpack_shipped(sdist: bytes, folder: Path) -> None:
     """Unpack what the sdist ships besides the source."""
     with tarfile.open(fileobj=io.BytesIO(sdist), mode="r:gz") as archive:
         for member in archive.getmembers():
