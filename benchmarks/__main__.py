@@ -22,7 +22,7 @@ async def _run(port: int, *, quick: bool) -> None:
         for audit in ("exact", "off"):
             figures = await cycle.measure(client, audit=audit, rounds=rounds, block=block)
             print(f"audit={audit}")
-            _row("commands a cycle", figures.commands, 3, 1.0)
+            _row("commands a cycle", figures.commands, 3, 1)
             _row(
                 "client wall, us a cycle",
                 figures.wall_us,

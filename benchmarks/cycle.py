@@ -1,11 +1,12 @@
-"""Owns the measurement of one cycle: send, receive, ack of a 200-byte payload, ours and the floor's in turn."""
+"""Owns the measurement of a cycle: send, receive, ack of a 200-byte payload, ours and the floor's in turn."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from dataclasses import dataclass
-from typing import Any
+
+import redis.asyncio as aioredis
 
 from benchmarks.floor import Floor, load
 from tta_agent_coordination import AgentId, AgentMessage, MessageType, RedisMessageCoordinator
@@ -82,7 +83,8 @@ class _Theirs:
     async def run(self, name: str, messages: list[AgentMessage]) -> None:
         """Run one operation as often as there are messages."""
         if name == "send":
-            for self._sent in range(self._sent + 1, self._sent + len(messages) + 1):
+            for _ in messages:
+                self._sent += 1
                 await self._floor.send(self._sent)
         elif name == "receive":
             self._tokens = [await self._floor.receive(self._sent + index) for index in range(len(messages))]
@@ -91,7 +93,9 @@ class _Theirs:
                 await self._floor.ack(token)
 
 
-async def _block(client: Any, side: _Ours | _Theirs, name: str, messages: list[AgentMessage]) -> _Block:
+async def _block(
+    client: aioredis.Redis, side: _Ours | _Theirs, name: str, messages: list[AgentMessage]
+) -> _Block:
     """Run one block; what reached the server from outside is EVALSHA, the rest ran inside the scripts."""
     await client.config_resetstat()
     begin = time.perf_counter()
@@ -101,11 +105,11 @@ async def _block(client: Any, side: _Ours | _Theirs, name: str, messages: list[A
     return _Block(scripts["calls"], scripts["usec"] / scripts["calls"], wall_s)
 
 
-async def measure(client: Any, *, audit: str, rounds: int, block: int) -> CycleFigures:
+async def measure(client: aioredis.Redis, *, audit: str, rounds: int, block: int) -> CycleFigures:
     """Measure in blocks, ours and the floor's in turn.
 
     Server CPU is the least of all blocks, since what disturbs it only adds; the wall ratio is the median of the
-    rounds' own ratios.
+    ratios of the rounds.
     """
     await client.flushall()
     coordinator = RedisMessageCoordinator(client, audit=audit, queue_size=10**7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import redis.asyncio as aioredis
 from redis.client import NEVER_DECODE
 
 SEND = "return redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])"
@@ -30,7 +31,7 @@ class Digests:
     ack: str
 
 
-async def load(client: Any) -> Digests:
+async def load(client: aioredis.Redis) -> Digests:
     """Load the floor's scripts."""
     send, receive, ack = [await client.script_load(text) for text in (SEND, RECEIVE, ACK)]
     return Digests(send=_text(send), receive=_text(receive), ack=_text(ack))
@@ -43,7 +44,7 @@ def _text(digest: bytes | str) -> str:
 class Floor:
     """The three operations, one command each."""
 
-    def __init__(self, client: Any, digests: Digests, entry: bytes) -> None:
+    def __init__(self, client: aioredis.Redis, digests: Digests, entry: bytes) -> None:
         self._client = client
         self._digests = digests
         self._entry = entry
