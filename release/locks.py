@@ -13,8 +13,8 @@ from release.model import Checked, Kind, Problem, Refused, Report
 __all__ = ["RUNTIME", "groups", "run"]
 
 RUNTIME = "runtime"
-"""The lock of what a clean-venv install of the candidate needs: the project's own dependencies with the
-`embedded` extra, and the build backend for an install from the sdist."""
+"""The lock of what a clean-venv install of the candidate needs: the project's own dependencies with every
+extra, since every module is imported there, and the build backend for an install from the sdist."""
 
 
 def groups(root: Path) -> list[str]:
@@ -44,7 +44,7 @@ def compile_command(group: str, root: Path, output: Path) -> list[str]:
     ]
     project = root / "pyproject.toml"
     if group == RUNTIME:
-        return [*command, str(project), "--extra=embedded", f"--group={project}:backend"]
+        return [*command, str(project), "--all-extras", f"--group={project}:backend"]
     return [*command, f"--group={project}:{group}"]
 
 
