@@ -41,8 +41,13 @@ __all__ = ["Campaign", "Part", "Scope", "sampled_lines", "sampled_modules"]
 PROGRESS_S = 15.0
 """A line of progress that often."""
 
-RESERVE_S = 3.0
-"""Of a sample's time, what is kept for the last answers and the report."""
+SAMPLE_MODULE_S = 12.0
+"""A module that takes longer in a sample is left with what was judged by then."""
+
+SAMPLE_MORE_S = 5.0
+"""While a sample has judged nothing it gets so much more, up to `SAMPLE_MORE_TIMES`."""
+
+SAMPLE_MORE_TIMES = 4
 
 SAMPLE_BATCH = 4
 """A sample makes and runs the mutants of so many modules before it turns to the next ones."""
@@ -138,39 +143,40 @@ class Campaign:
     outside: str
     """Digest of what verdicts depend on besides imported Python."""
     kept: Kept
-    until: float | None = None
-    """Seconds since the epoch after which a sample begins nothing."""
 
     def measure(self) -> list[Measured]:
         """Have the mutants made, choose, run them; every module that was reached comes back, by name."""
-        if self.scope.part is not Part.SAMPLE:
-            return self._measured(self.modules)
+        if not self._sampled:
+            return self._measured(self.modules, None)
+        until, more = time.time() + self.scope.seconds, SAMPLE_MORE_TIMES
         found: list[Measured] = []
         for batch in batched(self.modules, SAMPLE_BATCH):
-            if self._over:
-                break
-            found.extend(self._measured(batch))
+            if time.time() >= until:
+                if more == 0 or any(each.verdicts for each in found):
+                    break
+                until, more = time.time() + SAMPLE_MORE_S, more - 1
+            found.extend(self._measured(batch, until))
         return sorted(found, key=lambda measured: measured.module)
 
-    def _measured(self, modules: Sequence[str]) -> list[Measured]:
+    @property
+    def _sampled(self) -> bool:
+        return self.scope.part is Part.SAMPLE
+
+    def _measured(self, modules: Sequence[str], until: float | None) -> list[Measured]:
+        """Measure some modules; `until` is when a sample is over, in seconds since the epoch."""
         jobs = [self._job(module, path) for module, path in self._generated(modules)]
         finished = {job.measured.module: job.measured for job in jobs if not job.names}
         waiting = [job for job in jobs if job.names]
-        if self.scope.part is not Part.SAMPLE:
+        if not self._sampled:
             # The longest first, so that none is left running alone at the end.
             waiting.sort(key=lambda job: -len(job.names))
         copies = [
             Slot.make(self.scratch / f"slot-{number}", self._pristine)
             for number in range(min(os.cpu_count() or 1, len(waiting)))
         ]
-        for measured in self._judged(waiting, copies):
+        for measured in self._judged(waiting, copies, until):
             finished[measured.module] = measured
         return [finished[module] for module in sorted(finished)]
-
-    @property
-    def _over(self) -> bool:
-        """True when no mutant is to be begun any more."""
-        return self._stop.exists() or (self.until is not None and time.time() >= self.until)
 
     @property
     def _pristine(self) -> Path:
@@ -185,16 +191,15 @@ class Campaign:
         self.context.console.print(f"  {text}", markup=False)
 
     def _drive(self, verb: str, job: Mapping[str, object], cwd: Path, temporary: Path) -> Finished:
-        """Start the driver on a job and wait for its end, or for that of the sample's time."""
+        """Start the driver on a job and wait for its end, in a sample not for long."""
         file = cwd / f"{verb}.json"
         file.write_text(json.dumps(job), encoding="utf-8")
-        left = None if self.until is None else max(1.0, self.until + RESERVE_S - time.time())
         return self.context.runner(
             [sys.executable, "-P", driver.__file__, verb, file],
             cwd=cwd,
             env=environment(self._pristine, temporary),
-            show=verb == "generate" and self.until is None,
-            timeout_s=left,
+            show=verb == "generate" and not self._sampled,
+            timeout_s=SAMPLE_MODULE_S if self._sampled and verb == "judge" else None,
         )
 
     def _generated(self, modules: Sequence[str]) -> list[tuple[str, Path]]:
@@ -202,8 +207,7 @@ class Campaign:
         wanted: list[tuple[str, Path, list[int] | None]] = []
         for module in modules:
             source = self.graph.sources[module]
-            sampled = self.scope.part is Part.SAMPLE
-            lines = sampled_lines(source, seed=f"{self.seed} {module}") if sampled else None
+            lines = sampled_lines(source, seed=f"{self.seed} {module}") if self._sampled else None
             wanted.append((module, self.kept.generated(module, source, lines), lines))
         missing = [
             {"path": module, "lines": lines, "out": str(path)}
@@ -214,7 +218,7 @@ class Campaign:
             self._say(f"making the mutants of {len(missing)} modules")
             job = {"modules": missing, "processes": os.cpu_count() or 1}
             made = self._drive("generate", job, self._pristine, self.scratch)
-            if not made.ok and made.code != KILLED:
+            if not made.ok:
                 raise Refused(
                     Problem(
                         rule="mutation.generates",
@@ -237,7 +241,7 @@ class Campaign:
         tests = self.graph.own_tests(module)
         inputs = self.graph.inputs(module, tests, self.outside)
         names = [mutant.name for mutant in mutants if self._holds(mutant)]
-        if self.scope.part is Part.SAMPLE:
+        if self._sampled:
             names = spread(names, self.seed)[:SAMPLE_MUTANTS]
         known: dict[str, Verdict] = {}
         if not tests:
@@ -260,7 +264,9 @@ class Campaign:
         shard = self.scope.shard
         return not mutant.wording and (shard is None or shard.holds(mutant.name))
 
-    def _judged(self, waiting: Sequence[_Job], copies: Sequence[Slot]) -> Iterator[Measured]:
+    def _judged(
+        self, waiting: Sequence[_Job], copies: Sequence[Slot], until: float | None
+    ) -> Iterator[Measured]:
         """Judge all modules, as many at once as there are copies; each comes back when it is done."""
         free: SimpleQueue[Slot] = SimpleQueue()
         for slot in copies:
@@ -268,7 +274,7 @@ class Campaign:
         total, judged = sum(len(job.names) for job in waiting), 0
         began = said = time.monotonic()
         with futures.ThreadPoolExecutor(max(1, len(copies))) as pool:
-            running = {pool.submit(self._judge, job, free) for job in waiting}
+            running = {pool.submit(self._judge, job, free, until) for job in waiting}
             try:
                 while running:
                     over, running = futures.wait(running, timeout=1, return_when=futures.FIRST_COMPLETED)
@@ -291,12 +297,13 @@ class Campaign:
             counts = ", ".join(f"{measured.count(each)} {each}" for each in Verdict if measured.count(each))
             self._say(f"{measured.module}: {counts or 'none judged'}, {measured.took_ms / 1000:.1f} s")
 
-    def _judge(self, job: _Job, free: "SimpleQueue[Slot]") -> Measured:
+    def _judge(self, job: _Job, free: "SimpleQueue[Slot]", until: float | None) -> Measured:
         """Run one module's mutants in a free copy; what is known by then is kept, however it ends."""
         measured = job.measured
-        if self._over:
-            return measured
         slot = free.get()
+        if until is not None and time.time() >= until:
+            free.put(slot)
+            return measured
         began = time.monotonic()
         original = slot.prepare(measured.module, job.code)
         try:
@@ -306,13 +313,13 @@ class Campaign:
                 "results": str(slot.results),
                 "stop": str(self._stop),
                 "parent": os.getpid(),
-                "until": self.until,
+                "until": until,
             }
             ended = self._drive("judge", work, slot.folder, slot.temporary)
             answers = slot.answers()
         finally:
             codes = slot.codes()
-            if self.until is None:
+            if not self._sampled:
                 self.kept.keep(measured.module, job.inputs, codes)
             slot.restore(measured.module, original)
             free.put(slot)

@@ -27,6 +27,9 @@ NO_TESTS = 33
 CONTROL = "control.x_nothing__mutmut_0"
 """A mutant that does not exist: the tests must pass under it, or what they say of real ones is worthless."""
 
+FIRST_TIMED = 2
+"""Time counts from the second mutant on; in front of the first is the control."""
+
 POLL_S = 0.2
 
 
@@ -140,8 +143,10 @@ def _answers(job: Mapping[str, Any], runner: _Runner, config: _Config) -> Iterat
     """Each mutant and what pytest said of it; ends early when time is over or it is told to stop."""
     state = _mutmut("state").state()
     took: Mapping[str, float] = state.duration_by_test
-    for name in [CONTROL, *job["mutants"]]:
-        if _over(job):
+    for place, name in enumerate([CONTROL, *job["mutants"]]):
+        # The first mutant is judged however late it is: the time before it was for nothing otherwise.
+        over = _deserted if place < FIRST_TIMED else _over
+        if over(job):
             return
         function = name.partition("__mutmut_")[0]
         tests = sorted(
@@ -159,7 +164,7 @@ def _answers(job: Mapping[str, Any], runner: _Runner, config: _Config) -> Iterat
             try:
                 result = runner.wait_for_result(timeout=POLL_S)
             except queue.Empty:
-                if _over(job):
+                if over(job):
                     return
                 continue
             yield name, result.exit_code
@@ -167,9 +172,13 @@ def _answers(job: Mapping[str, Any], runner: _Runner, config: _Config) -> Iterat
 
 
 def _over(job: Mapping[str, Any]) -> bool:
-    """True when the job's time is over, and when nobody waits for its answers any more."""
-    timely = job["until"] is None or time.time() < job["until"]
-    return not timely or Path(job["stop"]).exists() or os.getppid() != job["parent"]
+    """True when no further mutant is to be begun."""
+    return _deserted(job) or (job["until"] is not None and time.time() >= job["until"])
+
+
+def _deserted(job: Mapping[str, Any]) -> bool:
+    """True when nobody waits for the answers any more."""
+    return Path(job["stop"]).exists() or os.getppid() != job["parent"]
 
 
 def _mutmut(name: str) -> ModuleType:

@@ -14,7 +14,7 @@ from pathlib import Path
 from release.binding import bound_or_none, record
 from release.checkout import MAIN, Checkout
 from release.context import Context, Options
-from release.gates.mutation.campaign import RESERVE_S, Campaign, Part, Scope, sampled_modules
+from release.gates.mutation.campaign import Campaign, Part, Scope, sampled_modules
 from release.gates.mutation.imports import Graph
 from release.gates.mutation.mutants import Shard
 from release.gates.mutation.report import report_of, write
@@ -87,13 +87,13 @@ def _work(context: Context, scope: Scope, *, tool: str) -> Report:
     Raises:
         Refused: with everything that keeps the gate from holding.
     """
-    began = time.time()
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tta-mutation-") as scratch:
-        campaign = _campaign(context, scope, Path(scratch), began=began, tool=tool)
+        campaign = _campaign(context, scope, Path(scratch), tool=tool)
         if not campaign.modules:
             return Report(kind=Kind.DONE, sentence=f"no module to mutate: nothing differs from {MAIN}")
         measured = campaign.measure()
-    took_ms = round((time.time() - began) * 1000)
+    took_ms = round((time.monotonic() - began) * 1000)
     floors = campaign.settings.floors
     explained, problems = read_explanations(_text(context.root / SURVIVORS))
     problems += floor_problems(floors, _floors_before(context), campaign.graph.sources.__contains__)
@@ -119,7 +119,7 @@ def _work(context: Context, scope: Scope, *, tool: str) -> Report:
     return report
 
 
-def _campaign(context: Context, scope: Scope, scratch: Path, *, began: float, tool: str) -> Campaign:
+def _campaign(context: Context, scope: Scope, scratch: Path, *, tool: str) -> Campaign:
     """Copy the tree, read who imports whom, and choose the modules."""
     names = files(context)
     pristine = scratch / "pristine"
@@ -147,7 +147,6 @@ def _campaign(context: Context, scope: Scope, scratch: Path, *, began: float, to
         seed=seed,
         outside="" if sampled else outside(pristine, names, tool=tool),
         kept=Kept(folder=scratch / "kept" if sampled else context.root / "mutants", tool=tool),
-        until=began + scope.seconds - RESERVE_S if sampled else None,
     )
 
 

@@ -81,12 +81,16 @@ class Machine:
     control: int = 0
     dies: tuple[int, str] = (0, "")
     """Exit code and output of the judging driver."""
+    late: bool = False
+    """The judging driver is ended before its first verdict."""
     generates: int = 0
     """Exit code of the generating driver."""
     during: Callable[[], object] = lambda: None
     """Called while a module is judged."""
     judged: list[str] = field(default_factory=list[str])
     """Mutants that were run, in order."""
+    modules: list[str] = field(default_factory=list[str])
+    """Modules that were judged, in order."""
     jobs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     environments: list[Mapping[str, str]] = field(default_factory=list[Mapping[str, str]])
     metadata: int = 0
@@ -145,7 +149,10 @@ class Machine:
         answers: list[dict[str, Any]] = [{"kind": "baseline", "code": self.baseline, "name": ""}]
         if not self.baseline:
             answers.append({"kind": "control", "code": self.control, "name": driver.CONTROL})
-        if not self.baseline and not self.control:
+        self.modules.extend(str(path.relative_to(cwd / "mutants")) for path in mutated)
+        if self.late:
+            self.dies = (124, "")
+        elif not self.baseline and not self.control:
             self.judged.extend(job["mutants"])
             answers += [
                 {"kind": "mutant", "code": self.codes.get(name, 1), "name": name} for name in job["mutants"]

@@ -1,5 +1,6 @@
 """The driver keeps to its protocol; that it fits the real mutmut, each rehearsal shows."""
 
+import itertools
 import json
 import os
 import queue
@@ -157,10 +158,24 @@ def test_nothing_runs_after_a_failed_control(workplace: Path, monkeypatch: pytes
     assert stand_in.stopped
 
 
-def test_time_over_before_the_first_mutant(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sample ends in time."""
+def test_time_over_leaves_the_first_mutant(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample ends in time, and what it took to get there was not for nothing."""
     del workplace
-    assert judged(StandIn(), monkeypatch, "a.x_make__mutmut_1", until=1.0) == [("baseline", 0, "")]
+    stand_in = StandIn(slow=3)
+    answers = judged(stand_in, monkeypatch, "a.x_make__mutmut_1", "a.x_make__mutmut_2", until=1.0)
+    assert [name for _, _, name in answers] == ["", driver.CONTROL, "a.x_make__mutmut_1"]
+
+
+def test_time_over_under_a_running_mutant(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer of a mutant that would come too late is not waited for."""
+    del workplace
+    clock = itertools.count()
+    monkeypatch.setattr(driver, "time", SimpleNamespace(time=clock.__next__))
+    stand_in = StandIn()
+    stand_in.on_wait = lambda: setattr(stand_in, "slow", 9 * (len(stand_in.submitted) == 3))
+    answers = judged(stand_in, monkeypatch, "a.x_make__mutmut_1", "a.x_make__mutmut_2", until=2.0)
+    assert [name for _, _, name in answers] == ["", driver.CONTROL, "a.x_make__mutmut_1"]
+    assert len(stand_in.submitted) == 3
 
 
 def test_driver_ends_with_the_stage_that_started_it(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

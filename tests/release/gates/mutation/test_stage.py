@@ -1,15 +1,18 @@
 """The stage as a whole, with a stand-in for mutmut's driver: what it runs, refuses, keeps and records."""
 
+import itertools
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from release.context import Options
-from release.gates.mutation import stage
+from release.gates.mutation import campaign, stage
 from release.gates.mutation.campaign import Part, Scope, sampled_lines
 from release.gates.mutation.mutants import Shard
 from release.gates.mutation.verdicts import SURVIVORS
@@ -180,7 +183,8 @@ def test_sample_takes_modules_of_both_roots_and_remembers_nothing(tmp_path: Path
     assert len(machine.judged) == 6
     assert ", sample, " in report.sentence
     assert not (root / "mutants").exists()
-    assert all(job["timeout_s"] and not job["show"] for job in machine.jobs)
+    assert not any(job["show"] for job in machine.jobs)
+    assert all(job["timeout_s"] for job in machine.jobs if "tests" in job)
     lines = [each["lines"] for job in machine.jobs if "modules" in job for each in job["modules"]]
     assert sorted(lines) == [[1, 2], [1, 2], [3, 4]]
 
@@ -195,11 +199,36 @@ def test_sample_of_a_tree_is_always_the_same(tmp_path: Path) -> None:
     assert orders[0] == orders[1]
 
 
-def test_sample_whose_time_is_over_judged_nothing_and_is_refused(tmp_path: Path) -> None:
-    """An empty sample must not look like a passed gate."""
+@pytest.fixture
+def seconds_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at the clock takes a second, and a sample takes module after module."""
+    clock = SimpleNamespace(time=itertools.count().__next__, monotonic=time.monotonic)
+    monkeypatch.setattr(campaign, "time", clock)
+    monkeypatch.setattr(campaign, "SAMPLE_BATCH", 1)
+
+
+@pytest.mark.usefixtures("seconds_pass")
+def test_sample_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    """The rehearsal has five minutes for everything."""
     root, machine = project(tmp_path), Machine()
-    assert rules(refusal(root, machine, Options(sample=1))) == ["mutation.sample-judged"]
-    assert machine.judged == []
+    stage.run("mutation", context_of(root, machine, Options(sample=3))[0])
+    assert len(machine.modules) == 1
+
+
+@pytest.mark.usefixtures("seconds_pass")
+def test_sample_goes_on_until_something_is_judged(tmp_path: Path) -> None:
+    """A sample of nothing proves nothing: it gets a little more time, then it is refused."""
+    root, machine = project(tmp_path), Machine(late=True)
+    assert rules(refusal(root, machine, Options(sample=3))) == ["mutation.sample-judged"]
+    assert set(machine.modules) == ALL
+
+
+@pytest.mark.usefixtures("seconds_pass")
+def test_module_that_comes_too_late_is_left_out(tmp_path: Path) -> None:
+    """No copy was free before the time was over; the next two have the time that was added."""
+    root, machine = project(tmp_path), Machine()
+    stage.run("mutation", context_of(root, machine, Options(sample=2))[0])
+    assert len(machine.modules) == 2
 
 
 @pytest.mark.parametrize("mode", [Mode.RELEASE])
