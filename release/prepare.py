@@ -62,7 +62,7 @@ def run(stage: str, context: Context) -> Report:
             rule="prepare.clean-tree",
             where=path,
             what="is changed or untracked",
-            remedy="commit it, ignore it, or move it elsewhere: the release commit holds this edit alone",
+            remedy="commit it, undo it (`git restore`) or move it away: the release commit is this edit",
         )
         for path in checkout.dirty()
     ]
@@ -203,11 +203,16 @@ def _read(path: Path) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Replace a file's text, whole or not at all, and keep its mode."""
-    handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        shutil.copymode(path, name)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            shutil.copymode(path, name)
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        remedy = "make room or mend the permissions, `git restore` what was edited, then run it again"
+        what = f"could not be written: {error.strerror}"
+        raise Refused(Problem(rule="prepare.written", where=path.name, what=what, remedy=remedy)) from error

@@ -1,10 +1,12 @@
 """Preparing a release: two files are edited, everything that would make it a bad one is refused."""
 
 import datetime as dt
+import errno
 import re
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from packaging.version import Version
@@ -231,3 +233,23 @@ def test_a_files_mode_is_kept_and_nothing_else_is_left(repo: Repo) -> None:
     run(repo, "0.2.0")
     assert log.stat().st_mode & 0o777 == 0o600
     assert {path.name for path in repo.root.iterdir()} == before
+
+
+def test_a_full_disk_leaves_the_files_as_they_were(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is replaced whole or not at all, and nothing half-written stays beside it."""
+
+    def full(_self: Path, _target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    names = {path.name for path in repo.root.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        assert refusal(repo, "0.2.0") == ["prepare.written"]
+    assert {path.name for path in repo.root.iterdir()} == names
+    run(repo, "0.2.0")
+
+
+def test_a_diff_is_one_that_git_would_apply() -> None:
+    """Whole lines, with the names on both sides."""
+    edit = prepare.Edit(name="a.txt", before="one\ntwo\n", after="one\n2\n")
+    assert edit.diff() == "--- a/a.txt\n+++ b/a.txt\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n"
