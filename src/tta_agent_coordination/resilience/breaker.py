@@ -189,6 +189,38 @@ class CircuitBreaker:
             CircuitBreakerOpenError: The call was not let through; `func` was not called.
             Exception: Whatever `func` raised.
         """
+        return await self._through(func, args, kwargs, correlation_id)
+
+    async def execute[**P, T](
+        self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call `func(*args, **kwargs)` as `call` does; every keyword argument is `func`'s."""
+        return await self._through(func, args, kwargs)
+
+    def __call__[**P, T](
+        self, func: Callable[P, Coroutine[Any, Any, T]]
+    ) -> Callable[P, Coroutine[Any, Any, T]]:
+        """Decorate a coroutine function: each of its calls goes through the breaker.
+
+        Raises:
+            TypeError: `func` is not a coroutine function; a breaker has to be awaited.
+        """
+        if not iscoroutinefunction(func):
+            raise TypeError(f"a circuit breaker decorates coroutine functions, and {func!r} is none")
+
+        @functools.wraps(func)
+        async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await self._through(func, args, kwargs)
+
+        return guarded
+
+    async def _through[T](
+        self,
+        func: Callable[..., Awaitable[T]],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        correlation_id: str | None = None,
+    ) -> T:
         shell = self._shell
         view = shell.view
         if view.state is not _CLOSED:
@@ -211,29 +243,6 @@ class CircuitBreaker:
         if shell.view.failures:
             shell.apply(core.Succeeded(ticket=Ticket(epoch=view.epoch)), correlation_id)
         return outcome
-
-    async def execute[**P, T](
-        self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Call `func(*args, **kwargs)` as `call` does; every keyword argument is `func`'s."""
-        return await self.call(functools.partial(func, *args, **kwargs))
-
-    def __call__[**P, T](
-        self, func: Callable[P, Coroutine[Any, Any, T]]
-    ) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Decorate a coroutine function: each of its calls goes through the breaker.
-
-        Raises:
-            TypeError: `func` is not a coroutine function; a breaker has to be awaited.
-        """
-        if not iscoroutinefunction(func):
-            raise TypeError(f"a circuit breaker decorates coroutine functions, and {func!r} is none")
-
-        @functools.wraps(func)
-        async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            return await self.execute(func, *args, **kwargs)
-
-        return guarded
 
     @asynccontextmanager
     async def guard(self, correlation_id: str | None = None) -> AsyncGenerator[None]:

@@ -39,10 +39,10 @@ async def test_change_is_pushed_without_a_call(make_breaker: MakeBreaker, client
     async with other:
         await eventually("it listens", lambda: _listens(client))
         await trip(one)
-        await eventually("the opening arrived", lambda: other._state == "open", deadline_s=2)
+        await eventually("the opening arrived", lambda: other._state == "open")
         await refused(other)
         await one.reset()
-        await eventually("the closing arrived", lambda: other._state == "closed", deadline_s=2)
+        await eventually("the closing arrived", lambda: other._state == "closed")
 
 
 async def _listens(client: Any) -> bool:
@@ -84,7 +84,7 @@ async def test_nothing_outlives_the_last_call_without_closing(lane: Lane, clock:
     clock.advance(60)
     await breaker.call(succeed)
     await breaker.get_state()
-    await eventually("every task has ended", lambda: not other_tasks(), deadline_s=3)
+    await eventually("every task has ended", lambda: not other_tasks())
 
 
 async def test_closing_twice_and_calling_afterwards_works(make_breaker: MakeBreaker) -> None:
@@ -107,7 +107,7 @@ async def test_subscription_survives_a_lost_connection(real_lane: RealLane, cloc
         other = CircuitBreaker(real_lane.client(), "svc", clock=clock)
         await eventually("it listens again", lambda: _listens(client))
         await other._transition_to_open()
-        await eventually("the opening arrived", lambda: breaker._state == "open", deadline_s=3)
+        await eventually("the opening arrived", lambda: breaker._state == "open")
 
 
 async def test_foreign_messages_do_not_end_the_subscription(make_breaker: MakeBreaker, client: Any) -> None:
@@ -118,7 +118,7 @@ async def test_foreign_messages_do_not_end_the_subscription(make_breaker: MakeBr
         for message in (b"\xff", b"hello", b"open|1|1|1|nobody"):
             await client.publish("ao:cb:changes", message)
         await trip(one)
-        await eventually("the opening arrived", lambda: other._state == "open", deadline_s=2)
+        await eventually("the opening arrived", lambda: other._state == "open")
 
 
 @pytest.mark.parametrize("loops", [2])

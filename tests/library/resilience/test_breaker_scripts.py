@@ -198,6 +198,27 @@ def test_stale_generation_changes_nothing(store: Store) -> None:
     assert store.read() == before
 
 
+@pytest.mark.parametrize("verdict", ["ok", "failed", "gone"])
+def test_verdict_of_an_earlier_period_changes_nothing(store: Store, verdict: str) -> None:
+    """Broken: a probe that outlived its half-open period decides about the next one."""
+    store.config = CircuitBreakerConfig(timeout_seconds=0, half_open_max_calls=1, success_threshold=1)
+    store.trip()
+    assert store.ask(1) == "pass"
+    store.trip()
+    assert store.ask(2) == "pass", "a new period has all its slots"
+    late, current = store.generations[1], store.generations[2]
+    before = store.read()
+    assert store.end(1, verdict).status is BreakerStatus.STALE
+    assert store.read() == before
+    renewals = [
+        store.run(
+            scripts.breaker_renew(KEYS, probe="2", now_us=store.now_us, generation=generation, lease_us=1)
+        ).status
+        for generation in (late, current)
+    ]
+    assert renewals == [BreakerStatus.LOST, BreakerStatus.HELD]
+
+
 def test_generation_grows_past_a_lost_record(store: Store) -> None:
     """Broken: after a flush the store counts from one, and those that remember more ignore it for ever."""
     before = store.trip().record.generation

@@ -1,0 +1,231 @@
+"""What a circuit breaker and a retry cost: `python -m benchmarks.breaker [--quick]`.
+
+Three tables: nanoseconds of a closed call over the bare await, beside pybreaker, purgatory, aiobreaker and a
+bare try; the time from a trip in one process to the rejection in another; a retry without a failure beside
+stamina and tenacity. The peers are measured where they are installed.
+"""
+
+# ruff: noqa: ANN401 - peers are imported where they are installed
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import logging
+import statistics
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import redis.asyncio as aioredis
+
+from benchmarks.server import started_server
+from tta_agent_coordination import (
+    CircuitBreaker,
+    CircuitBreakerConfig,
+    CircuitBreakerOpenError,
+    RetryConfig,
+    retry_with_backoff,
+)
+
+type Once = Callable[[], Awaitable[Any]]
+
+CONFIG = CircuitBreakerConfig(failure_threshold=1, timeout_seconds=600)
+PAUSE_S = 0.002
+"""The other process calls this often."""
+
+
+async def work() -> int:
+    return 1
+
+
+async def fail() -> None:
+    raise ValueError
+
+
+async def _ns_per_call(once: Once, calls: int) -> float:
+    began = time.perf_counter_ns()
+    for _ in range(calls):
+        await once()
+    return (time.perf_counter_ns() - began) / calls
+
+
+async def _interleaved(subjects: dict[str, Once], *, rounds: int, calls: int) -> dict[str, float]:
+    """Measure every subject in every round; the best round is the one the machine disturbed least."""
+    seen: dict[str, list[float]] = {name: [] for name in subjects}
+    for _ in range(rounds):
+        for name, once in subjects.items():
+            seen[name].append(await _ns_per_call(once, calls))
+    return {name: min(values) for name, values in seen.items()}
+
+
+def _peer(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def _purgatory() -> Any:
+    """Import purgatory, which asks setuptools' old module for its own version and lives without an answer."""
+    if _peer("pkg_resources") is None:
+        stand_in: Any = types.ModuleType("pkg_resources")
+        stand_in.DistributionNotFound = type("DistributionNotFound", (Exception,), {})
+
+        def unknown(_: str) -> None:
+            raise stand_in.DistributionNotFound
+
+        stand_in.get_distribution = unknown
+        sys.modules["pkg_resources"] = stand_in
+    return _peer("purgatory")
+
+
+async def _breakers(client: aioredis.Redis) -> dict[str, Once]:
+    async def bare_try() -> int:
+        try:
+            return await work()
+        except ValueError:
+            return 0
+
+    ours = CircuitBreaker(client, "cost")
+    await ours.initialize()
+    decorated = ours(work)
+    subjects: dict[str, Once] = {
+        "bare await": work,
+        "bare try": bare_try,
+        "ours, call": lambda: ours.call(work),
+        "ours, decorated": decorated,
+    }
+    if aiobreaker := _peer("aiobreaker"):
+        theirs: Any = aiobreaker.CircuitBreaker()
+        subjects["aiobreaker"] = lambda: theirs.call_async(work)
+    if pybreaker := _peer("pybreaker"):
+        sync: Any = pybreaker.CircuitBreaker()
+
+        async def through_sync() -> Any:
+            # Its asynchronous form is tornado's; a coroutine it only creates, and nobody watches that.
+            return await sync.call(work)
+
+        subjects["pybreaker (blind)"] = through_sync
+    if purgatory := _purgatory():
+        breaker: Any = await purgatory.AsyncCircuitBreakerFactory().get_breaker("cost")
+
+        async def guarded() -> int:
+            async with breaker:
+                return await work()
+
+        subjects["purgatory"] = guarded
+    return subjects
+
+
+def _retries() -> dict[str, Once]:
+    config = RetryConfig()
+    subjects: dict[str, Once] = {
+        "bare await": work,
+        "ours, function": lambda: retry_with_backoff(work, config),
+        "ours, decorated": retry_with_backoff(config)(work),
+    }
+    if tenacity := _peer("tenacity"):
+        subjects["tenacity"] = tenacity.retry(stop=tenacity.stop_after_attempt(4))(work)
+    if stamina := _peer("stamina"):
+        subjects["stamina"] = stamina.retry(on=ValueError, attempts=4)(work)
+    return subjects
+
+
+def _table(title: str, figures: dict[str, float], targets: dict[str, float]) -> None:
+    bare = figures["bare await"]
+    print(f"\n{title}: ns over the bare await ({bare:.0f} ns)")
+    for name, value in figures.items():
+        goal = f"<= {targets[name]:.0f}" if name in targets else ""
+        print(f"  {name:20}{value - bare:10.0f}{goal:>12}")
+
+
+async def _other_process(port: int, how: str) -> None:
+    """Call for ever; write down when the first call of a series was refused, and when calls pass again."""
+    client = aioredis.Redis(port=port)
+    breaker = CircuitBreaker(client, "trip", CONFIG)
+    if how == "push":
+        await breaker.__aenter__()
+    await breaker.initialize()
+    passing = False
+    while True:
+        try:
+            await breaker.call(work)
+            now_passing = True
+        except CircuitBreakerOpenError:
+            now_passing = False
+        if now_passing != passing:
+            passing = now_passing
+            print("passes" if passing else "refuses", time.monotonic_ns(), flush=True)
+        await asyncio.sleep(PAUSE_S)
+
+
+async def _from_trip_to_rejection(client: aioredis.Redis, port: int, how: str, rounds: int) -> list[float]:
+    command = [sys.executable, "-m", "benchmarks.breaker", "--other", how, "--port", str(port)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    waits: list[float] = []
+    breaker = CircuitBreaker(client, "trip", CONFIG)
+    await breaker.reset()
+    try:
+        for number in range(rounds):
+            assert (await process.stdout.readline()).startswith(b"passes")
+            await asyncio.sleep(0.3 + number % 7 * 0.1)  # not in step with the other's looks
+            try:
+                await breaker.call(fail)
+            except ValueError:
+                tripped = time.monotonic_ns()
+            said = (await process.stdout.readline()).split()
+            assert said[0] == b"refuses"
+            waits.append((int(said[1]) - tripped) / 1_000_000)
+            await breaker.reset()
+    finally:
+        process.kill()
+        await process.wait()
+    return waits
+
+
+async def _run(port: int, *, quick: bool) -> None:
+    client = aioredis.Redis(port=port)
+    rounds, calls = (5, 1_000) if quick else (40, 3_000)
+    try:
+        _table(
+            "closed call",
+            await _interleaved(await _breakers(client), rounds=rounds, calls=calls),
+            {"ours, call": 3_000},
+        )
+        _table(
+            "retry without a failure",
+            await _interleaved(_retries(), rounds=rounds, calls=calls // 5),
+            {"ours, function": 30_000, "ours, decorated": 30_000},
+        )
+        print("\nfrom a trip in one process to the rejection in another, ms")
+        for how, number, goal in (("push", 20 if quick else 200, 50), ("look", 5 if quick else 60, 1_000)):
+            waits = await _from_trip_to_rejection(client, port, how, number)
+            p99 = statistics.quantiles(waits, n=100, method="inclusive")[98]
+            print(f"  {how:10}p50 {statistics.median(waits):8.1f}   p99 {p99:8.1f}   target p99 < {goal}")
+    finally:
+        await client.aclose()
+
+
+def main() -> None:
+    """Start a server, measure, print; or be the other process of a measurement."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.breaker", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: seconds instead of two minutes")
+    parser.add_argument("--other", choices=["push", "look"], help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    if options.other:
+        asyncio.run(_other_process(options.port, options.other))
+        return
+    with started_server() as port:
+        asyncio.run(_run(port, quick=options.quick))
+
+
+if __name__ == "__main__":
+    main()
