@@ -42,8 +42,8 @@ def install(session: nox.Session, group: str) -> None:
 def stage(session: nox.Session, *words: str) -> None:
     """Run one stage of the release tools with the session's own interpreter.
 
-    Compiled modules are kept even where a machine's settings say otherwise: without them every program that the
-    tests start would compile its imports again, which doubles the time of a run.
+    Compiled modules are kept even where a machine's settings say otherwise: without them every program that
+    the tests start would compile its imports again, which doubles the time of a run.
     """
     session.run("python", "-m", "release", *words, *session.posargs, env={"PYTHONDONTWRITEBYTECODE": None})
 

@@ -108,8 +108,8 @@ async def _block(
 async def measure(client: aioredis.Redis, *, audit: str, rounds: int, block: int) -> CycleFigures:
     """Measure in blocks, ours and the floor's in turn.
 
-    Server CPU is the least of all blocks, since what disturbs it only adds; the wall ratio is the median of the
-    ratios of the rounds.
+    Server CPU is the least of all blocks, since what disturbs it only adds; the wall ratio is the median of
+    the ratios of the rounds.
     """
     await client.flushall()
     coordinator = RedisMessageCoordinator(client, audit=audit, queue_size=10**7)

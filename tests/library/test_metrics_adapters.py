@@ -1,7 +1,5 @@
 """The exporters: the same numbers for Prometheus, for OpenTelemetry and in memory."""
 
-
-
 from __future__ import annotations
 
 import inspect
