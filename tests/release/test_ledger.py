@@ -163,7 +163,7 @@ def test_no_single_changed_byte_goes_unnoticed(folder: Path) -> None:
     """Each byte of the file is covered by the chain or by the head that the job hands on."""
     path = folder / NAME
     good, head = path.read_bytes(), Ledger.read(folder).head
-    for at in range(0, len(good), 5):
+    for at in range(0, len(good), 7):
         changed = bytearray(good)
         changed[at] ^= 1
         path.write_bytes(changed)
