@@ -41,19 +41,20 @@ __all__ = ["Campaign", "Part", "Scope", "sampled_lines", "sampled_modules"]
 PROGRESS_S = 15.0
 """A line of progress that often."""
 
-SAMPLE_MODULE_S = 12.0
+SAMPLE_MODULE_S = 20.0
 """A module that takes longer in a sample is left with what was judged by then."""
 
-SAMPLE_MORE_S = 5.0
-"""While a sample has judged nothing it gets so much more, up to `SAMPLE_MORE_TIMES`."""
+SAMPLE_LEAST_S = 5.0
+"""So long the first mutants are run at least, however long it took to make them."""
 
-SAMPLE_MORE_TIMES = 4
+SAMPLE_TRIES = 4
+"""While nothing is judged, a sample turns to other modules so many times."""
 
 SAMPLE_BATCH = 4
 """A sample makes and runs the mutants of so many modules before it turns to the next ones."""
 
 SAMPLE_LINES = 40
-"""Of a module, a sample makes mutants of functions of about so many lines."""
+"""Of a module, a sample makes mutants of functions of together so many lines."""
 
 SAMPLE_MUTANTS = 12
 """Of those mutants, a sample runs at most so many."""
@@ -105,14 +106,13 @@ def sampled_modules(graph: Graph, modules: Sequence[str], *, seed: str) -> list[
 
 
 def sampled_lines(source: str, *, seed: str) -> list[int]:
-    """The lines of some functions: to make the mutants of a whole module takes too long for a sample."""
+    """The lines of some functions that are not long: the mutants of a whole module take too long to make."""
     functions = dict(function_lines(source))
     lines: list[int] = []
     for name in spread(functions, seed):
-        lines.extend(functions[name])
-        if len(lines) >= SAMPLE_LINES:
-            break
-    return sorted(lines)
+        if len(lines) + len(functions[name]) <= SAMPLE_LINES:
+            lines.extend(functions[name])
+    return sorted(lines or min(functions.values(), key=len))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,23 +147,30 @@ class Campaign:
     def measure(self) -> list[Measured]:
         """Have the mutants made, choose, run them; every module that was reached comes back, by name."""
         if not self._sampled:
-            return self._measured(self.modules, None)
-        until, more = time.time() + self.scope.seconds, SAMPLE_MORE_TIMES
+            return self._measured(self.modules)
+        until = time.time() + self.scope.seconds
         found: list[Measured] = []
-        for batch in batched(self.modules, SAMPLE_BATCH):
-            if time.time() >= until:
-                if more == 0 or any(each.verdicts for each in found):
-                    break
-                until, more = time.time() + SAMPLE_MORE_S, more - 1
-            found.extend(self._measured(batch, until))
+        for number, batch in enumerate(batched(self.modules, SAMPLE_BATCH)):
+            judged = any(each.verdicts for each in found)
+            if time.time() >= until and (judged or number == SAMPLE_TRIES):
+                break
+            found.extend(self._measured(batch, until, at_least_s=0 if judged else SAMPLE_LEAST_S))
         return sorted(found, key=lambda measured: measured.module)
 
     @property
     def _sampled(self) -> bool:
         return self.scope.part is Part.SAMPLE
 
-    def _measured(self, modules: Sequence[str], until: float | None) -> list[Measured]:
-        """Measure some modules; `until` is when a sample is over, in seconds since the epoch."""
+    def _measured(
+        self, modules: Sequence[str], until: float | None = None, at_least_s: float = 0
+    ) -> list[Measured]:
+        """Measure some modules.
+
+        Args:
+            modules: Which.
+            until: When a sample is over, in seconds since the epoch.
+            at_least_s: Seconds a sample runs mutants even so.
+        """
         jobs = [self._job(module, path) for module, path in self._generated(modules)]
         finished = {job.measured.module: job.measured for job in jobs if not job.names}
         waiting = [job for job in jobs if job.names]
@@ -174,6 +181,8 @@ class Campaign:
             Slot.make(self.scratch / f"slot-{number}", self._pristine)
             for number in range(min(os.cpu_count() or 1, len(waiting)))
         ]
+        if until is not None:
+            until = max(until, time.time() + at_least_s)
         for measured in self._judged(waiting, copies, until):
             finished[measured.module] = measured
         return [finished[module] for module in sorted(finished)]
