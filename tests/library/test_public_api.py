@@ -155,6 +155,7 @@ def test_coordinator_constructor_is_the_contract() -> None:
         "audit": "exact",
         "hash_tags": False,
         "jitter": False,
+        "ageing": None,
         "clock": None,
     }
     assert expected.items() <= keyword_only.items()

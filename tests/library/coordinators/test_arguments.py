@@ -57,6 +57,10 @@ async def test_configure_refuses_a_bad_limit(
         ("dedup_ttl", math.nan),
         ("max_payload_bytes", 0),
         ("audit", "sometimes"),
+        ("ageing", 0),
+        ("ageing", -1),
+        ("ageing", math.nan),
+        ("ageing", math.inf),
     ],
 )
 async def test_constructor_refuses_a_bad_option(lane: Lane, name: str, value: Any) -> None:

@@ -111,3 +111,32 @@ async def test_order_keeps_microseconds_apart(
     assert scores == sorted(set(scores))
     assert len(scores) == count
     assert scores[-1] - scores[0] == count - 1
+
+
+async def test_order_with_ageing_serves_low_messages(
+    make_coordinator: MakeCoordinator, clock: ManualClock
+) -> None:
+    """Broken: with ageing, a LOW message that waited long enough goes ahead of newer HIGH ones."""
+    coordinator = make_coordinator(ageing=10)
+    await coordinator.send_message(INPUT, WORLD, make_message("patient", priority=MessagePriority.LOW))
+    delivered: list[str] = []
+    for n in range(4):
+        clock.advance(4)
+        urgent = make_message(f"urgent-{n}", priority=MessagePriority.HIGH)
+        await coordinator.send_message(INPUT, WORLD, urgent)
+        received = await take(coordinator)
+        delivered.append(received.queue_message.message.message_id)
+        assert await coordinator.ack(WORLD, received.token)
+    assert delivered == ["urgent-0", "urgent-1", "patient", "urgent-2"]
+
+
+async def test_order_among_aged_messages_is_the_oldest_first(
+    make_coordinator: MakeCoordinator, clock: ManualClock
+) -> None:
+    """Broken: among messages that have all waited too long, the levels count no longer and age does."""
+    coordinator = make_coordinator(ageing=10)
+    for priority in (MessagePriority.LOW, MessagePriority.HIGH, MessagePriority.NORMAL):
+        clock.advance(1)
+        await coordinator.send_message(INPUT, WORLD, make_message(f"{priority.name}-id", priority=priority))
+    clock.advance(20)
+    assert await drain(coordinator) == ["LOW-id", "HIGH-id", "NORMAL-id"]

@@ -167,7 +167,7 @@ class RealLane:
 
     port: int
     name: str = "real"
-    clients: list[aioredis.Redis] = field(default_factory=list[aioredis.Redis])
+    clients: list[aioredis.Redis] = field(default_factory=list[aioredis.Redis], repr=False)
 
     @property
     def url(self) -> str:
@@ -192,9 +192,9 @@ class RealLane:
 class EmbeddedLane:
     """A lane on a fakeredis server that lives in this process."""
 
-    server: Any
+    server: Any = field(repr=False)
     name: str = "fakeredis"
-    clients: list[aioredis.Redis] = field(default_factory=list[aioredis.Redis])
+    clients: list[aioredis.Redis] = field(default_factory=list[aioredis.Redis], repr=False)
 
     def client(self, *, decode_responses: bool = False, **options: Any) -> aioredis.Redis:
         """Return a new client of the embedded server."""
