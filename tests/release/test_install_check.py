@@ -54,7 +54,7 @@ def refused(runner: Runner, chosen: Leg, tmp_path: Path) -> list[str]:
 
 def test_both_artefacts_are_installed_by_both_tools_on_the_oldest_and_newest_python() -> None:
     """The four combinations, the shipped tests once."""
-    chosen = legs(PYTHONS, fast=False)
+    chosen = legs(PYTHONS, fast=False, shipped_tests=True)
     assert {(each.kind, each.tool) for each in chosen} == {
         (kind, tool) for kind in ("wheel", "sdist") for tool in Tool
     }
@@ -66,7 +66,7 @@ def test_both_artefacts_are_installed_by_both_tools_on_the_oldest_and_newest_pyt
 
 def test_a_fast_smoke_still_installs_both_artefacts_by_one_tool_each() -> None:
     """Half the work, both files, both tools, no shipped tests."""
-    chosen = legs({"3.12": "/a/python3.12"}, fast=True)
+    chosen = legs({"3.12": "/a/python3.12"}, fast=True, shipped_tests=False)
     assert {(each.kind, each.tool) for each in chosen} == {("wheel", Tool.PIP), ("sdist", Tool.UV)}
     assert not any(each.shipped_tests for each in chosen)
 

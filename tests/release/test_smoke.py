@@ -77,6 +77,8 @@ def test_the_files_in_dist_are_smoked_and_recorded(tiny: Repo) -> None:
     line = ledger_of(tiny).latest("smoke", "local")
     assert line is not None
     assert line.figures["installations"] == 4
+    assert line.figures["shipped_tests"] == "run once"
+    assert len([words for words in runner.ran if "pytest" in words]) == 1
     assert {"pip", "uv"} <= line.tools.keys()
 
 
@@ -132,6 +134,19 @@ def test_an_index_is_smoked_after_its_upload(tiny: Repo, index: Served) -> None:
     addresses = {word for words in runner.ran for word in words if word.startswith("http")}
     assert addresses == {index.index.simple_url}
     assert {path for path, _ in index.asked} >= {"/simple/tiny-demo/", f"/files/{built().declared.wheel}"}
+
+
+def test_the_shipped_tests_are_not_repeated_for_the_same_bytes(tiny: Repo) -> None:
+    """Once is enough, and where they do not run the report says so."""
+    with serving() as served, pytest.MonkeyPatch.context() as patch:
+        patch.setitem(INDEXES, IndexName.PYPI, served.index)
+        served.files("tiny-demo", built().files)
+        add(ledger_of(tiny), "pypi")
+        runner = Played()
+        report = run(tiny, Options(index="pypi", mode=Mode.REHEARSAL), runner)
+    assert not [words for words in runner.ran if "pytest" in words]
+    assert report.figures["shipped_tests"] == "not run"
+    assert report.checked[-1].what == "shipped tests"
 
 
 def test_an_upload_after_the_smoke_asks_for_another_smoke(tiny: Repo, index: Served) -> None:
