@@ -342,7 +342,12 @@ class BreakerShell:
         self._wants_push = True
 
     def _join(self) -> None:
-        if self._wants_push and not self._joined and self.link is not None:
+        if (
+            self._wants_push
+            and not self._joined
+            and self.link is not None
+            and hasattr(self.link.client, "pubsub")
+        ):
             self._joined = True
             push.join(self.link.client, self._keys.channel, self._keys.name, self)
 

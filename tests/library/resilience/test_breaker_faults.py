@@ -367,3 +367,11 @@ async def _settled(breaker: CircuitBreaker, other: CircuitBreaker) -> bool:
     return (
         breaker._shell.link is not None and breaker._shell.link.up is True and breaker._state == other._state
     )
+
+
+async def test_nothing_is_shown_without_a_name(tta_mock: AsyncMock) -> None:
+    """Broken: a log line with a breaker in it does not say which, nor whether its store answers."""
+    breaker = CircuitBreaker(tta_mock, "test_breaker")
+    assert repr(breaker) == "CircuitBreaker('test_breaker', closed, StoreLink('test_breaker', up=None))"
+    await breaker.initialize()
+    assert "up=False" in repr(breaker)
