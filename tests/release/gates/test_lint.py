@@ -19,6 +19,12 @@ def _no_own_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rules of our own have tests of their own; here they find nothing unless a test says so."""
     monkeypatch.setattr(gate, "OWN", {"own rule": no_problems})
 
+    def no_version(package: str) -> str:
+        return f"the version of {package}"
+
+    # The linters themselves are only in the lint session's environment.
+    monkeypatch.setattr(gate, "version", no_version)
+
 
 def test_clean_tools_and_rules_are_done_and_named(tmp_path: Path) -> None:
     """The reader sees what was looked at, with the version of each tool whose word was taken."""
