@@ -354,5 +354,6 @@ def _with_troubles(
         elif kind == "control" and code != 0:
             failure = f"the tests pass once and fail when they are run again without a mutant (code {code})"
     if not ended.ok and ended.code != KILLED:
-        failure = ended.tail()
+        # Without a single answer it was the tests that could not be imported.
+        baseline, failure = (baseline, ended.tail()) if answers else (ended.tail(), "")
     return dataclasses.replace(measured, verdicts=verdicts, baseline=baseline, failure=failure)

@@ -83,6 +83,8 @@ class Machine:
     """Exit code and output of the judging driver."""
     late: bool = False
     """The judging driver is ended before its first verdict."""
+    collects: tuple[int, str] | None = None
+    """Exit code and output of a judging driver that cannot import the tests."""
     generates: int = 0
     """Exit code of the generating driver."""
     during: Callable[[], object] = lambda: None

@@ -310,6 +310,13 @@ def test_red_baseline_is_refused_with_what_pytest_said(tmp_path: Path) -> None:
     assert measured(root)["modules"]["release/a.py"]["red_baseline"] is True
 
 
+def test_tests_that_cannot_be_imported_are_a_red_baseline(tmp_path: Path) -> None:
+    """The person is sent to the tests, not to the mutants."""
+    refused = refusal(project(tmp_path), Machine(collects=(1, "No module named 'x'")))
+    assert set(rules(refused)) == {"mutation.baseline-is-green"}
+    assert "No module named 'x'" in refused.problems[0].what
+
+
 def test_own_tests_that_all_need_a_server_are_no_tests(tmp_path: Path) -> None:
     """pytest's code 5 means that nothing was selected."""
     root = project(tmp_path)
