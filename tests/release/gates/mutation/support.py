@@ -148,6 +148,8 @@ class Machine:
             if path.read_text(encoding="utf-8").startswith("# mutated")
         ]
         assert len(mutated) == 1
+        if self.collects:
+            return self.collects
         answers: list[dict[str, Any]] = [{"kind": "baseline", "code": self.baseline, "name": ""}]
         if not self.baseline:
             answers.append({"kind": "control", "code": self.control, "name": driver.CONTROL})
