@@ -8,9 +8,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-__all__ = ["Clock", "from_us", "iso_from_us", "iso_now", "script_time", "to_us"]
+__all__ = ["Clock", "from_us", "iso_from_us", "iso_now", "score_us", "script_time", "to_us"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_US = -62_135_596_800_000_000
+_LAST_US = 253_402_300_799_000_000
 
 
 class Clock(Protocol):
@@ -36,12 +38,15 @@ def from_us(microseconds: float) -> float:
     return microseconds / 1_000_000
 
 
+def score_us(text: str) -> int:
+    """Return a score as whole microseconds; what somebody set to infinity ends at the years 1 and 9999."""
+    return int(min(max(float(text), _FIRST_US), _LAST_US))
+
+
 def iso_from_us(microseconds: int) -> str:
-    """Return a moment in microseconds since the epoch as ISO-8601 UTC; far futures end at the year 9999."""
-    try:
-        return (_EPOCH + timedelta(microseconds=microseconds)).isoformat()
-    except OverflowError:
-        return datetime.max.replace(tzinfo=UTC).isoformat()
+    """Return a moment in microseconds since the epoch as ISO-8601 UTC, within the years 1 to 9999."""
+    within = min(max(microseconds, _FIRST_US), _LAST_US)
+    return (_EPOCH + timedelta(microseconds=within)).isoformat()
 
 
 def iso_now(clock: Clock | None) -> str:

@@ -15,12 +15,13 @@ __all__ = ["DeadLetters", "cause_and_time"]
 
 _PAGE = 1_000
 _LETTERS_A_SCRIPT = 100
+_MAX_DIGITS = 18
 
 
 def cause_and_time(info: str) -> tuple[str | None, str | None]:
     """Split `cause|microseconds` as the scripts note it; None for what is not there."""
     cause, _, at = info.partition("|")
-    return cause or None, _clock.iso_from_us(int(at)) if at.isdecimal() else None
+    return cause or None, _clock.iso_from_us(int(at)) if at.isdecimal() and len(at) <= _MAX_DIGITS else None
 
 
 class DeadLetters:

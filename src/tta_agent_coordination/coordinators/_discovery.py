@@ -88,15 +88,17 @@ class Discovery:
         index = _keys.subscribers_index(self._prefix, message_type)
         names = await self._members(index)
         now = time.monotonic()
-        if (
-            self._subscriptions_scanned_at is None
-            or now - self._subscriptions_scanned_at > _SCAN_SUBSCRIPTIONS_EVERY_S
-        ):
+        found: set[str] = set()
+        last = self._subscriptions_scanned_at
+        if last is None or now - last > _SCAN_SUBSCRIPTIONS_EVERY_S:
             self._subscriptions_scanned_at = now
-            names |= await self._scan("subs")
-        boxes = [self.box(name) for name in sorted(names)]
+            found = await self._scan("subs") - names
+        boxes = [self.box(name) for name in sorted(names | found)]
         answers = await self._calls.commands([("SISMEMBER", box.subs, message_type) for box in boxes])
-        return [box for box, is_member in zip(boxes, answers, strict=True) if is_member]
+        subscribed = [box for box, is_member in zip(boxes, answers, strict=True) if is_member]
+        if new := [box.name for box in subscribed if box.name in found]:
+            await self._calls.add_to_set(index, *new)  # the next broadcast need not look for them
+        return subscribed
 
     async def _members(self, index: bytes) -> set[str]:
         names: set[str] = set()

@@ -50,7 +50,9 @@ async def explain(
                     continue
                 if kind == "level":
                     ready = (await calls.read(scripts.stats(box, now_us=now_us))).ready_until_us
-                    return _scheduled(agent_id, message_id, queue_message, int(float(found.detail)), ready)
+                    return _scheduled(
+                        agent_id, message_id, queue_message, _clock.score_us(found.detail), ready
+                    )
                 return (
                     _held(agent_id, message_id, queue_message, found)
                     if kind == "reserved"
@@ -91,7 +93,7 @@ def _scheduled(
 def _held(
     agent_id: AgentId, message_id: str, queue_message: QueueMessage, found: scripts.Found
 ) -> MessageExplanation:
-    deadline = _clock.iso_from_us(int(float(found.detail))) if found.detail else None
+    deadline = _clock.iso_from_us(_clock.score_us(found.detail)) if found.detail else None
     return MessageExplanation(
         message_id=message_id,
         agent_id=agent_id,

@@ -101,8 +101,8 @@ if cause ~= '' then
   redis.call('HDEL', LAPSES, held.id)
   if AUDIT == '1' then drop_audit(held.entry) end
   tidy()
-  remember('dead', attempts .. '|' .. cause)
-  return {'dead', attempts .. '|' .. cause, entry}
+  remember('dead', text(attempts) .. '|' .. cause)
+  return {'dead', text(attempts) .. '|' .. cause, entry}
 end
 
 local base, longest = tonumber(ARGV[8]), tonumber(ARGV[10])

@@ -24,7 +24,7 @@ for i = 4, 6 do
   reply[#reply + 1] = redis.call('ZCARD', KEYS[i])
   reply[#reply + 1] = redis.call('ZCOUNT', KEYS[i], '-inf', ready)
   local first = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', ready, 'WITHSCORES', 'LIMIT', 0, 1)
-  if first[2] then oldest = math.max(oldest, now - tonumber(first[2])) end
+  if first[2] then oldest = math.min(now, math.max(oldest, now - tonumber(first[2]))) end
 end
 reply[#reply + 1] = redis.call('HLEN', KEYS[1])
 reply[#reply + 1] = redis.call('ZCOUNT', KEYS[2], '-inf', text(now))
