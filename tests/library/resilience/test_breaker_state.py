@@ -332,3 +332,10 @@ def test_v0_closed_adds_nothing_to_a_running_count() -> None:
     view = View(failures=(NOW - 1,))
     foreign = Foreign(state=CLOSED, age=9, failure_count=3, failure_age=8)
     assert answered(view, ABSENT, foreign, initial=True).view.failures == (NOW - 1,)
+
+
+def test_older_answer_of_the_same_moment_takes_no_success_back() -> None:
+    """Broken: a look that was answered before a verdict and read after it hides the verdict."""
+    view = View(state=HALF_OPEN, successes=1, generation=7, confirmed=True, stamp_us=10**15)
+    assert answered(view, record(HALF_OPEN, 7)).view.successes == 1
+    assert answered(view, record(HALF_OPEN, 8)).view.successes == 0
