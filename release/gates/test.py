@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from release import pythons
 from release.binding import bound_or_none
 from release.context import Context
 from release.gates.gate import run_gate
@@ -21,7 +22,7 @@ from release.ledger import Ledger
 from release.model import Checked, Kind, Problem, Refused, Report
 from release.rules.archives import digest
 
-__all__ = ["Counts", "coverage_file", "has_real_server", "outcome_problems", "read_junit", "run"]
+__all__ = ["Counts", "coverage_file", "has_real_server", "outcome_problems", "read_junit", "run", "targets"]
 
 REAL_SERVER_NOT_RUN = "real server: NOT RUN"
 
@@ -128,7 +129,7 @@ def suite(context: Context, ledger: Ledger | None, leg: str) -> Report:
         env = {**os.environ, "COVERAGE_FILE": str(data)}
         if context.options.require_redis:
             env["TTA_REQUIRE_REDIS"] = "1"
-        words = [
+        runner = [
             sys.executable,
             "-m",
             "coverage",
@@ -140,7 +141,9 @@ def suite(context: Context, ledger: Ledger | None, leg: str) -> Report:
             "-n",
             "2",
         ]
-        tested = context.runner([*words, *context.options.rest], cwd=context.root, env=env, show=True)
+        paths = context.options.rest or targets(leg)
+        context.console.print(f"  asking pytest for {' '.join(paths)}", markup=False)
+        tested = context.runner([*runner, *paths], cwd=context.root, env=env, show=True)
         # Each worker and child program has left data of its own beside the leg's file.
         context.runner([sys.executable, "-m", "coverage", "combine", "--quiet"], cwd=context.root, env=env)
         counts = read_junit(junit) if junit.exists() else Counts(tests=0, failed=0, skipped=())
@@ -158,6 +161,16 @@ def suite(context: Context, ledger: Ledger | None, leg: str) -> Report:
         figures={"tests": counts.tests, "took_ms": tested.took_ms},
         tools={"pytest": version("pytest"), "coverage": version("coverage")},
     )
+
+
+def targets(leg: str) -> tuple[str, ...]:
+    """What a leg runs: the library's tests, and in the newest Python here those of the release tools too.
+
+    The library is promised for every supported Python; the release tools run on one, the newest that is here,
+    which in a workflow's matrix is each job's own.
+    """
+    newest = [*pythons.found()][-1:]
+    return ("tests",) if newest == [leg] else ("tests/library",)
 
 
 def install_candidate(context: Context, wheel: Path) -> None:

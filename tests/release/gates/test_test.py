@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from release import pythons
 from release.context import Options
 from release.gates import test as gate
 from release.model import Kind, Refused
@@ -87,6 +88,15 @@ def test_run_tests_the_wheel_it_built_and_says_that_nothing_is_recorded(tmp_path
     assert joined[1:4] == ["-m", "coverage", "combine"], "what workers executed never reaches the leg's file"
     assert leg.environment["COVERAGE_FILE"] == str(tmp_path / "report" / "coverage" / ".coverage.3.12")
     assert "TTA_REQUIRE_REDIS" not in set(leg.environment) - set(os.environ)
+
+
+def test_release_tools_are_tested_in_the_newest_python_and_the_library_in_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The library is promised for every Python; a tool that runs on one need not pass on all."""
+    monkeypatch.setattr(pythons, "found", lambda: {"3.12": "/a", "3.13": "/b"})
+    assert gate.targets("3.12") == ("tests/library",)
+    assert gate.targets("3.13") == ("tests",)
 
 
 def test_run_hands_on_that_a_server_is_required(tmp_path: Path) -> None:
