@@ -21,7 +21,7 @@ from release.checkout import MAIN, Checkout
 from release.context import Context
 from release.dist import keep
 from release.environments import Tool
-from release.ledger import Ledger, Opening
+from release.ledger import Ledger, Opening, Outcome
 from release.model import Artifact, Checked, Kind, Mode, Problem, Refused, Report
 from release.plan import Plan, plan_for
 from release.project import Project
@@ -76,12 +76,16 @@ def run(stage: str, context: Context) -> Report:
         decision = Build.OPEN
         if ledger is not None:
             decision = resume.build_again(ledger, opening_with(ledger.opening.artifacts))
-        made = _made(context, bench, trees, scratch, epoch=epoch, mode=mode)
-        problems = _judged(context, trees[0], made, scratch, epoch=epoch)
-        if problems:
-            raise Refused(*problems)
-        opening = opening_with(tuple(measure(path) for path in (made[0].wheel, made[0].sdist)))
-        ledger = keep(context, decision, ledger, opening, [made[0].wheel, made[0].sdist])
+        try:
+            made = _made(context, bench, trees, scratch, epoch=epoch, mode=mode)
+            _judge(context, trees[0], made, scratch, epoch=epoch)
+            opening = opening_with(tuple(measure(path) for path in (made[0].wheel, made[0].sdist)))
+            ledger = keep(context, decision, ledger, opening, [made[0].wheel, made[0].sdist])
+        except Refused as refused:
+            if ledger is not None and decision is Build.COMPARE:
+                failed = Report(kind=Kind.REFUSED, sentence="", figures={"problems": len(refused.problems)})
+                record(context, ledger, stage, "all", failed, Outcome.FAILED)
+            raise
     took_ms = round((context.now() - began).total_seconds() * 1000)
     report = _report(opening, decision, bench, plan, notes, took_ms=took_ms)
     if context.options.again or not ledger.passed(stage):
@@ -278,9 +282,7 @@ def _made(
         return [each.result() for each in pending]
 
 
-def _judged(
-    context: Context, tree: Path, made: Sequence[builder.Made], scratch: Path, *, epoch: int
-) -> list[Problem]:
+def _judge(context: Context, tree: Path, made: Sequence[builder.Made], scratch: Path, *, epoch: int) -> None:
     """Step 3: the same bytes everywhere, and the right ones."""
     first, second = made
     problems = builder.unequal(first.sdist, first.made_in, second.sdist, second.made_in)
@@ -298,7 +300,9 @@ def _judged(
     problems += wheel_problems(wheel, declared, files, epoch=epoch, backend=locked)
     problems += sdist_problems(sdist, declared, files, epoch=epoch)
     context.console.print("  checking both with twine and check-wheel-contents", markup=False)
-    return problems + tools_say(context, first, scratch)
+    problems += tools_say(context, first, scratch)
+    if problems:
+        raise Refused(*problems)
 
 
 def tools_say(context: Context, made: builder.Made, scratch: Path) -> list[Problem]:

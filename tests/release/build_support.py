@@ -196,6 +196,8 @@ class Replaying:
 
     builds: dict[str, dict[str, bytes]]
     """`first` and `second` (by their umask) -> the files that build leaves."""
+    from_sdist: dict[str, dict[str, bytes]] = field(default_factory=dict[str, dict[str, bytes]])
+    """The same, for what is built from the sdist and differs."""
     ran: list[list[str]] = field(default_factory=list[list[str]])
     """Every command that was answered for, in order."""
 
@@ -210,7 +212,8 @@ class Replaying:
     ) -> Finished:
         words = [os.fspath(word) for word in argv]
         if "--no-isolation" in words:
-            files = self.builds["second" if "77" in words else "first"]
+            build = "second" if "77" in words else "first"
+            files = self.builds[build] | (self.from_sdist.get(build, {}) if "--sdist" not in words else {})
             out = Path(words[words.index("--outdir") + 1])
             out.mkdir(parents=True)
             for name, data in files.items():

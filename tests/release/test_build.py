@@ -147,6 +147,17 @@ def test_an_sdist_that_is_not_reproducible_is_refused(tiny: Repo) -> None:
     assert set(refused(tiny, replaying(second={SDIST: other}))) == {"build.same-bytes"}
 
 
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_a_wheel_from_the_sdist_that_differs_is_refused(tiny: Repo, which: str) -> None:
+    """Whoever builds from the sdist gets the wheel that was released."""
+    runner = replaying()
+    runner.from_sdist[which] = {WHEEL: repacked(WHEEL, built().wheel)}
+    with pytest.raises(Refused) as caught:
+        build.run("build", context_with(tiny, runner))
+    assert rules(caught.value.problems) == ["build.same-bytes"]
+    assert f"the {which} build from the sdist" in caught.value.problems[0].what
+
+
 def test_contents_that_are_not_the_trees_are_refused(tiny: Repo) -> None:
     """Reproducible is not enough: both builds agree, and both are wrong."""
     other = repacked(WHEEL, built().wheel, {"tiny_demo/inner/part.py": b"evil = 1\n"})
@@ -255,6 +266,8 @@ def test_other_bytes_of_the_same_commit_are_refused_and_named(tiny: Repo) -> Non
     before = (tiny.root / "dist" / WHEEL).read_bytes()
     assert set(refused(tiny, replaying({WHEEL: repacked(WHEEL, built().wheel)}))) == {"build.same-bytes"}
     assert (tiny.root / "dist" / WHEEL).read_bytes() == before
+    assert not Ledger.read(tiny.root / "ledger").passed("build"), "an older pass counts no more"
+    assert run(tiny).passed("build")
 
 
 def test_a_build_that_was_killed_before_its_own_line_is_taken_up(tiny: Repo) -> None:
