@@ -44,6 +44,9 @@ PROGRESS_S = 15.0
 SAMPLE_MODULE_S = 20.0
 """A module that takes longer in a sample is left with what was judged by then."""
 
+SAMPLE_LATE_S = 10.0
+"""A module that was begun in a sample's time is left so long after its end."""
+
 SAMPLE_LEAST_S = 5.0
 """So long the first mutants are run at least, however long it took to make them."""
 
@@ -199,16 +202,25 @@ class Campaign:
     def _say(self, text: str) -> None:
         self.context.console.print(f"  {text}", markup=False)
 
-    def _drive(self, verb: str, job: Mapping[str, object], cwd: Path, temporary: Path) -> Finished:
-        """Start the driver on a job and wait for its end, in a sample not for long."""
+    def _drive(
+        self,
+        verb: str,
+        job: Mapping[str, object],
+        cwd: Path,
+        temporary: Path,
+        *,
+        show: bool = False,
+        timeout_s: float | None = None,
+    ) -> Finished:
+        """Start the driver on a job and wait for its end."""
         file = cwd / f"{verb}.json"
         file.write_text(json.dumps(job), encoding="utf-8")
         return self.context.runner(
             [sys.executable, "-P", driver.__file__, verb, file],
             cwd=cwd,
             env=environment(self._pristine, temporary),
-            show=verb == "generate" and not self._sampled,
-            timeout_s=SAMPLE_MODULE_S if self._sampled and verb == "judge" else None,
+            show=show,
+            timeout_s=timeout_s,
         )
 
     def _generated(self, modules: Sequence[str]) -> list[tuple[str, Path]]:
@@ -226,7 +238,7 @@ class Campaign:
         if missing:
             self._say(f"making the mutants of {len(missing)} modules")
             job = {"modules": missing, "processes": os.cpu_count() or 1}
-            made = self._drive("generate", job, self._pristine, self.scratch)
+            made = self._drive("generate", job, self._pristine, self.scratch, show=not self._sampled)
             if not made.ok:
                 raise Refused(
                     Problem(
@@ -324,7 +336,8 @@ class Campaign:
                 "parent": os.getpid(),
                 "until": until,
             }
-            ended = self._drive("judge", work, slot.folder, slot.temporary)
+            left = None if until is None else min(SAMPLE_MODULE_S, until + SAMPLE_LATE_S - time.time())
+            ended = self._drive("judge", work, slot.folder, slot.temporary, timeout_s=left)
             answers = slot.answers()
         finally:
             codes = slot.codes()
