@@ -178,9 +178,9 @@ def _upload(
         files = _copies(context.dist, absent, scratch / "files")
         config = scratch / "empty.cfg"
         config.touch()
-        env = scrubbed(scratch, **credentials.variables, NO_COLOR="1")
+        env = scrubbed(scratch, **credentials.variables)
         finished = context.runner(
-            [sys.executable, "-I", "-m", "twine", "upload", *_options(index, config), *files],
+            [sys.executable, "-I", "-m", "twine", "--no-color", "upload", *_options(index, config), *files],
             cwd=scratch,
             env=env,
             show=True,

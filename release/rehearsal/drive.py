@@ -69,14 +69,16 @@ def run(stage: str, context: Context) -> Report:
     del stage
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="tta-rehearsal-"))
+    arrived = False
     try:
         with ExitStack() as stack:
-            rehearsal = _begin(context, folder, stack)
-            report = _rehearsed(rehearsal, began)
-    except BaseException:
-        context.console.print(f"\nThe scratch folder is left for a look: {folder}", markup=False)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
+            report = _rehearsed(_begin(context, folder, stack), began)
+        arrived = True
+    finally:
+        if arrived:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            context.console.print(f"\nThe scratch folder is left for a look: {folder}", markup=False)
     return report
 
 
@@ -112,15 +114,18 @@ def _rehearsed(rehearsal: _Rehearsal, began: float) -> Report:
     notes = _left_out(rehearsal, checkout)
     clone = scratch.clone(context.runner, context.root, rehearsal.folder, rehearsal.env)
     version = _version_to_prepare(context, clone)
-    plan = here()
+    plan, tested = here(), tuple(pythons.found())
     # What prepare is going to change is known before it runs: version and changelog, nothing else.
     expected = _reused(outer, head, head if version is None else "", plan, fast=fast)
     if fast and not {("test", leg) for leg in plan.legs["test"]} <= _keys(expected):
-        plan = _one_python(rehearsal, plan)
+        plan, tested = _one_python(rehearsal, plan, tested)
     before = [Step(session="prepare", words=[str(version)])] if version is not None else []
-    needed = [*before, *steps(plan.legs, tag=None, fast=fast, reused=_keys(expected))]
-    _warm(rehearsal, clone, sessions(needed), plan)
-    done: list[Ran] = []
+    needed = [
+        *before,
+        *steps(plan.legs, tag=None, fast=fast, reused=_keys(expected), tested=tested),
+    ]
+    _warm(rehearsal, clone, sessions(needed), tested)
+    done = [Ran(name="environments", seconds=time.monotonic() - began, proved="as the locks say, and warm")]
     for step in before:
         clone.add_entry()
         done.append(_step(rehearsal, clone, step, place=f"before {len(needed) - 1}"))
@@ -131,12 +136,17 @@ def _rehearsed(rehearsal: _Rehearsal, began: float) -> Report:
         tag = None
     released = Checkout(clone.root, context.runner).head()
     reused = _reused(outer, head, released, plan, fast=fast)
-    chosen = steps(plan.legs, tag=tag, fast=fast, reused=_keys(reused))
+    chosen = steps(plan.legs, tag=tag, fast=fast, reused=_keys(reused), tested=tested)
+    handed: list[str] = []
     for number, step in enumerate(chosen, start=1):
         place = f"{number} of {len(chosen)}"
-        done.append(_step(rehearsal, clone, step, place=place, ref=f"refs/tags/{tag}", sha=released))
+        ran = _step(rehearsal, clone, step, place=place, ref=f"refs/tags/{tag}", sha=released, handed=handed)
+        done.append(ran)
         if step.session == "build":
             done += _take_over(context, clone, reused)
+        # As a workflow's job does: what this stage leaves is what the next one must find.
+        ledger = Ledger.read(clone.root / "ledger")
+        handed = ["--expect-head", ledger.head, "--expect-digests", ledger.digests]
     return _judged(rehearsal, clone, plan, done, notes, began)
 
 
@@ -173,21 +183,25 @@ def _keys(reused: Sequence[Reused]) -> set[tuple[str, str]]:
     return {(each.stage, each.leg) for each in reused}
 
 
-def _one_python(rehearsal: _Rehearsal, plan: Plan) -> Plan:
-    """Let the rehearsed commands see the newest Python alone: --fast, where nothing can be reused."""
-    *others, main = plan.legs["test"] or [""]
-    if os.name == "nt" or not main:
-        return plan
+def _one_python(rehearsal: _Rehearsal, plan: Plan, tested: tuple[str, ...]) -> tuple[Plan, tuple[str, ...]]:
+    """Let the rehearsed commands see the newest Python alone: --fast, where nothing can be reused.
+
+    Where that one has no real server to test against, or launchers cannot be hidden, all stay.
+    """
+    *others, newest = tested
+    if os.name == "nt" or newest not in plan.legs["test"]:
+        return plan, tested
     rehearsal.hidden.mkdir()
     for version in others:
         program = rehearsal.hidden / f"python{version}"
         program.write_text("#!/bin/sh\necho 'hidden by rehearse --fast' >&2\nexit 127\n", encoding="utf-8")
         program.chmod(0o755)
     absent = tuple(f"test {version}: left out by --fast" for version in others)
-    return replace(plan, legs={**plan.legs, "test": (main,)}, absent=(*plan.absent, *absent))
+    left = replace(plan, legs={**plan.legs, "test": (newest,)}, absent=(*plan.absent, *absent))
+    return left, (newest,)
 
 
-def _warm(rehearsal: _Rehearsal, clone: Scratch, names: Sequence[str], plan: Plan) -> None:
+def _warm(rehearsal: _Rehearsal, clone: Scratch, names: Sequence[str], tested: Sequence[str]) -> None:
     """Install every environment and fill the wheelhouse, with the person's own settings and network."""
     context = rehearsal.context
     console = context.console
@@ -204,15 +218,13 @@ def _warm(rehearsal: _Rehearsal, clone: Scratch, names: Sequence[str], plan: Pla
                 remedy="connect to the network once and run the same command again; later runs need none",
             )
         )
-    found = {version: path for version, path in pythons.found().items() if version in plan.legs["test"]}
-    interpreters = list(dict.fromkeys([*list(found.values())[:1], *list(found.values())[-1:]])) or [
-        sys.executable
-    ]
+    found = [path for version, path in pythons.found().items() if version in tested]
+    interpreters = dict.fromkeys([found[0], found[-1]])
     fill_wheelhouse(
         context.runner,
         Path(rehearsal.env[WHEELHOUSE]),
         locks=[clone.root / "release" / "locks" / f"{name}.txt" for name in _WHEELS],
-        pythons=interpreters,
+        pythons=list(interpreters),
         console=console,
         home=rehearsal.folder,
         env=os.environ,
@@ -221,7 +233,14 @@ def _warm(rehearsal: _Rehearsal, clone: Scratch, names: Sequence[str], plan: Pla
 
 
 def _step(
-    rehearsal: _Rehearsal, clone: Scratch, step: Step, *, place: str, ref: str = "", sha: str = ""
+    rehearsal: _Rehearsal,
+    clone: Scratch,
+    step: Step,
+    *,
+    place: str,
+    ref: str = "",
+    sha: str = "",
+    handed: Sequence[str] = (),
 ) -> Ran:
     """Run one session in the clone; a failure refuses with the stage's own words."""
     context, env = rehearsal.context, dict(rehearsal.env)
@@ -229,7 +248,7 @@ def _step(
         environment = rehearsal.facts.environments[step.uploads_to]
         env |= rehearsal.world.issuer.job(environment, ref=ref, sha=sha).grant
     mode = [] if step.session == "prepare" else ["--mode", "rehearsal"]
-    words = [*rehearsal.nox, "-R", "--session", step.session, "--", *mode, *step.words]
+    words = [*rehearsal.nox, "-R", "--session", step.session, "--", *mode, *step.words, *handed]
     context.console.rule(f"{place}: {step.name}", align="left")
     began = time.monotonic()
     finished = context.runner(words, cwd=clone.root, env=env, show=True)

@@ -1,7 +1,7 @@
 """HTTP/1.1 on asyncio streams: parses with h11, knows nothing of what is served.
 
-One connection, one task; requests on it are answered in order. A handler that fails is a bug of the
-rehearsal: it is answered with 500 and kept for the report, never swallowed.
+One connection, one task; requests on it are answered in order. A handler that fails is a defect of the
+rehearsal: the connection is cut, and asyncio hands the error to the loop's exception handler.
 """
 
 import asyncio
@@ -67,14 +67,12 @@ def json_response(value: object, *, status: int = 200, content_type: str = "appl
     return Response(status=status, body=json.dumps(value).encode(), headers={"content-type": content_type})
 
 
-async def serve(
-    handler: Handler, failures: list[BaseException], tls: ssl.SSLContext | None = None
-) -> asyncio.Server:
-    """Listen on a free port of 127.0.0.1 and answer with `handler`; what it raises goes to `failures`."""
+async def serve(handler: Handler, tls: ssl.SSLContext | None = None) -> asyncio.Server:
+    """Listen on a free port of 127.0.0.1 and answer with `handler`."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await _converse(reader, writer, handler, failures)
+            await _converse(reader, writer, handler)
         except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
             pass  # the client left: its own matter
         finally:
@@ -83,12 +81,7 @@ async def serve(
     return await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
 
 
-async def _converse(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    handler: Handler,
-    failures: list[BaseException],
-) -> None:
+async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
     """Answer requests until the client or the protocol ends the connection."""
     wire = h11.Connection(h11.SERVER)
     while True:
@@ -100,11 +93,7 @@ async def _converse(
             return
         if request is None:
             return
-        try:
-            response = await handler(request)
-        except Exception as error:  # noqa: BLE001 - a defect of the rehearsal is reported by the world, not lost
-            failures.append(error)
-            response = _plain(500, f"the rehearsal's own defect: {error!r}")
+        response = await handler(request)
         await _answer(wire, writer, response, head=request.method == "HEAD")
         if wire.our_state is h11.MUST_CLOSE or wire.their_state is not h11.DONE:
             return

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from release.indexes import INDEXES, IndexName
 from release.publisher import PublisherFacts
@@ -79,15 +80,20 @@ async def _start(
         return int(server.sockets[0].getsockname()[1])
 
     failures: list[BaseException] = []
+
+    def failed(_: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
+        failures.append(about.get("exception") or RuntimeError(about["message"]))
+
+    asyncio.get_running_loop().set_exception_handler(failed)
     authority = Authority()
     issuer = Issuer(facts, clock)
-    issuer.base = f"http://127.0.0.1:{port(await wire.serve(issuer.handle, failures))}"
+    issuer.base = f"http://127.0.0.1:{port(await wire.serve(issuer.handle))}"
     indexes: dict[IndexName, LoopbackIndex] = {}
     routes: dict[str, int] = {}
     for name, index in INDEXES.items():
         here = LoopbackIndex(index, folder=folder / name, clock=clock, keys=lambda: issuer.keys)
         here.publishers.append(_pending(facts, name))
-        server = await wire.serve(here.handle, failures, authority.server(index.hosts))
+        server = await wire.serve(here.handle, authority.server(index.hosts))
         routes |= dict.fromkeys(index.hosts, port(server))
         indexes[name] = here
     proxy = Proxy(routes)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
@@ -53,6 +54,7 @@ class Player:
     sessions: list[str] = field(default_factory=list[str])
     installed: list[str] = field(default_factory=list[str])
     environments: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    words: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     downloads: int = 0
 
     def __call__(
@@ -77,6 +79,7 @@ class Player:
         session, posargs = asked[0], asked[2:]
         self.sessions.append(session)
         self.environments[session] = dict(env or {})
+        self.words[session] = posargs
         if session == self.fails:
             return self.ended(words, code=1, said=f"RESULT refused {session}: it is broken\nnox > failed")
         with mock.patch.dict(os.environ, self.environments[session], clear=True):
@@ -90,7 +93,14 @@ class Player:
         return Finished(argv=words, code=code, stdout=said, stderr="", took_ms=1)
 
     def play(self, session: str, posargs: list[str], root: Path) -> None:
-        context = context_on(root, options=Options(mode=Mode.REHEARSAL, evidence="--evidence" in posargs))
+        given = dict(pairwise(posargs))
+        options = Options(
+            mode=Mode.REHEARSAL,
+            evidence="--evidence" in posargs,
+            expect_head=given.get("--expect-head"),
+            expect_digests=given.get("--expect-digests"),
+        )
+        context = context_on(root, options=options)
         stage, _, leg = session.partition("-")
         if stage == "prepare":
             asked = replace(context, options=Options(version=posargs[0]))
@@ -186,6 +196,8 @@ def test_rehearsal_goes_all_the_way(repo: Repo, player: Player, tmp_path: Path) 
     environments = player.environments
     granted = {name for name in environments if any(key.startswith("ACTIONS_") for key in environments[name])}
     assert granted == {"testpypi", "pypi"}
+    assert "--expect-head" not in player.words["build"]
+    assert all({"--expect-head", "--expect-digests"} <= {*player.words[name]} for name in WHOLE[1:])
     for env in environments.values():
         assert env["HTTPS_PROXY"].startswith("http://127.0.0.1:")
         assert Path(env[WHEELHOUSE]) == repo.root / ".nox" / "wheelhouse"

@@ -66,6 +66,13 @@ def test_fast_leaves_out_what_is_proved_and_installs_less() -> None:
     ]
 
 
+def test_a_python_without_a_server_is_tested_too() -> None:
+    """It leaves no evidence, but what it executes counts, and what it finds stops the rehearsal."""
+    bare = plan.rehearsal(found=["3.12", "3.13"], with_server=[]).legs
+    found = steps(bare, tag=None, fast=False, reused=[], tested=["3.13", "3.12"])
+    assert [step.session for step in found if step.session.startswith("test-")] == ["test-3.12", "test-3.13"]
+
+
 def test_only_uploads_may_ask_for_an_id_token() -> None:
     """As in the workflow, exactly two jobs have the grant, each for its own index."""
     found = steps(LEGS, tag="v1.0", fast=False, reused=[])

@@ -166,6 +166,19 @@ def test_wire_answers_nonsense_with_400(running: World) -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_defect_of_a_server_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that fails cuts the connection, and the rehearsal hears of it."""
+    with world.start(tmp_path, FACTS) as started:
+        monkeypatch.setattr(started.issuer, "_jobs", None)
+        asked = f"{started.issuer.base}/idtoken/1"
+        with requests.Session() as client:
+            client.trust_env = False
+            with pytest.raises(requests.exceptions.ConnectionError):
+                client.get(asked, headers={"authorization": "bearer x"}, timeout=10)
+        (failure,) = started.failures
+        assert isinstance(failure, TypeError)
+
+
 def test_environment_passes_nothing_secret(tmp_path: Path) -> None:
     """A maintainer's tokens, indexes and agents never reach a rehearsed command."""
     base = {
