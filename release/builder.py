@@ -5,7 +5,6 @@ one that runs). It knows no ledger and judges only whether bytes are the same.
 """
 
 import os
-import shutil
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -163,12 +162,3 @@ def unequal(reference: Path, reference_label: str, other: Path, other_label: str
         )
         for sentence in said
     ]
-
-
-def copy_exact(paths: Sequence[Path], folder: Path) -> None:
-    """Copy finished artefacts into `folder`, with plain permissions."""
-    folder.mkdir(parents=True)
-    for path in paths:
-        copied = folder / path.name
-        shutil.copyfile(path, copied)
-        copied.chmod(0o644)

@@ -205,8 +205,6 @@ def install_locked(
 
 def _caches() -> dict[str, str]:
     """Where pip and uv keep what they have downloaded on this machine."""
-    if os.name == "nt":
-        return {}
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     return {
         variable: os.environ.get(variable) or str(base / tool)

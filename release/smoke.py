@@ -23,7 +23,7 @@ from release.install_check import Candidate, Leg, check, legs
 from release.ledger import Ledger, Outcome
 from release.model import Artifact, Checked, Kind, Problem, Refused, Report
 from release.resume import done
-from release.rules.archives import Archive, digest, read_archive
+from release.rules.archives import digest, read_archive
 from release.simple import IndexClient
 from release.waiting import wait_until_listed
 
@@ -87,7 +87,7 @@ def _smoked(context: Context, ledger: Ledger, leg: str) -> Report:
             wheel=wheel,
             sdist=sdist,
             source=served.source,
-            contents=_readable(wheel.name, served.files[wheel.name]),
+            contents=read_archive(wheel.name, served.files[wheel.name]),
             shipped=shipped,
             runtime_lock=context.root / RUNTIME_LOCK,
             test_lock=context.root / TEST_LOCK,
@@ -195,14 +195,6 @@ def _from_index(context: Context, ledger: Ledger, name: IndexName) -> _Served:
         files=files,
         said=f"lists and serves {len(files)} files with the ledger's digests",
     )
-
-
-def _readable(name: str, data: bytes) -> Archive:
-    """The wheel's members; its digest is the ledger's, so a defect is the build's."""
-    archive = read_archive(name, data)
-    if archive.problems:
-        raise Refused(*archive.problems)
-    return archive
 
 
 def unpack_shipped(sdist: bytes, folder: Path) -> None:

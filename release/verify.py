@@ -158,15 +158,11 @@ def _version_of(name: str) -> Version | None:
 def _served_problems(
     index: Index, present: Sequence[Listed], served: Mapping[str, bytes], metadata: Mapping[str, bytes]
 ) -> list[Problem]:
-    """Step 3: digests were compared when the bytes were fetched; what is left is sizes and METADATA."""
+    """Step 3: digests and sizes were compared already; what is left is METADATA."""
     problems: list[Problem] = []
     for file in present:
         where = f"{index.name.value}: {file.name}"
-        data = served[file.name]
-        if file.size is not None and file.size != len(data):
-            what = f"is listed with {file.size} bytes and has {len(data)}"
-            problems.append(Problem(rule="verify.size", where=where, what=what, remedy=_NEVER))
-        members = read_archive(file.name, data).members
+        members = read_archive(file.name, served[file.name]).members
         inside = [each.data for each in members if each.name.endswith(".dist-info/METADATA")]
         if file.name in metadata and file.name.endswith(".whl") and inside != [metadata[file.name]]:
             what = "serves a .metadata that is not the METADATA in the wheel"

@@ -45,12 +45,13 @@ def wait_until_listed(
         Refused: of kind NOT_YET when the time is up; of kind REFUSED as soon as the index is found to be
             broken or to hold other bytes.
     """
-    began = clock()
-    for asked, pause in enumerate(chain(_PAUSES_S, repeat(_LAST_PAUSE_S)), start=1):
+    began, asked = clock(), 0
+    pauses = chain(_PAUSES_S, repeat(_LAST_PAUSE_S))
+    while True:
         seen, missing = _look(index, artifacts, ask)
         if isinstance(seen, Standing) and not missing:
             return seen
-        waited = clock() - began
+        asked, pause, waited = asked + 1, next(pauses), clock() - began
         if waited + pause > BUDGET_S:
             raise Refused(*missing, kind=Kind.NOT_YET)
         said = f"lists {len(seen.present)} of {len(artifacts)} files" if isinstance(seen, Standing) else seen
@@ -59,7 +60,6 @@ def wait_until_listed(
             markup=False,
         )
         sleep(pause)
-    raise AssertionError("the pauses never end")
 
 
 def _look(

@@ -162,6 +162,8 @@ def test_contents_that_are_not_the_trees_are_refused(tiny: Repo) -> None:
     """Reproducible is not enough: both builds agree, and both are wrong."""
     other = repacked(WHEEL, built().wheel, {"tiny_demo/inner/part.py": b"evil = 1\n"})
     assert refused(tiny, replaying({WHEEL: other})) == ["artefact.member-bytes", "artefact.record"]
+    more = repacked(SDIST, built().sdist, {"tiny_demo-1.2.0/src/tiny_demo/untracked.py": b""})
+    assert refused(tiny, replaying({SDIST: more})) == ["artefact.unexpected-member"]
     assert folders(tiny) == []
 
 
@@ -250,6 +252,14 @@ def test_a_missing_lock_is_refused(tiny: Repo) -> None:
     (tiny.root / build.LOCK).unlink()
     tiny.commit()
     assert refused(tiny) == ["build.locked"]
+
+
+def test_a_lock_without_the_backend_names_no_backend() -> None:
+    """The Generator line of the wheel is compared with what the lock pins."""
+    assert build.backend("a==1\nhatchling==1.2.3 \\\n") == "hatchling 1.2.3"
+    with pytest.raises(Refused) as caught:
+        build.backend("a==1\n")
+    assert rules(caught.value.problems) == ["build.locked"]
 
 
 def test_the_same_commit_again_compares_and_records_nothing_twice(tiny: Repo) -> None:

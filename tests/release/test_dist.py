@@ -163,6 +163,14 @@ def test_a_build_killed_between_the_two_folders_is_taken_up(context: Context) ->
     assert read(context.dist) == OTHER
 
 
+def test_a_ledger_that_went_away_meanwhile_is_not_missed(context: Context) -> None:
+    """Somebody moved it while the build ran: there is nothing left to set aside."""
+    first = kept(context, Build.OPEN, None, FILES)
+    context.ledger.rename(context.root / "elsewhere")
+    kept(context, Build.SET_ASIDE, first, OTHER, commit="b" * 40)
+    assert folders(context.root) == ["dist", f"dist.{'a' * 12}", "ledger"]
+
+
 def test_no_dist_has_no_problem_of_its_own(tmp_path: Path) -> None:
     """Whoever needs the files says so; whoever makes them does not."""
     assert dist_problems(tmp_path / "dist", of(FILES).artifacts) == []

@@ -134,6 +134,12 @@ def test_a_probe_that_leaves_no_report_is_refused(tmp_path: Path) -> None:
     assert refused(Played(report="{}"), leg(), tmp_path) == ["smoke.imports"]
 
 
+def test_what_the_probe_found_is_judged(tmp_path: Path) -> None:
+    """An installation that works is not yet the right one."""
+    proof = proof_of(built(), tmp_path / "leg/env").model_copy(update={"version": "9"})
+    assert refused(Played(report=proof.model_dump_json()), leg(), tmp_path) == ["smoke.version"]
+
+
 def found(tmp_path: Path, proof: Proof) -> list[str]:
     return rules(proof_problems(proof, candidate(built(), tmp_path), leg(), tmp_path))
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,23 @@ def test_a_file_behind_another_scheme_is_refused(served: Served, client: IndexCl
     """No file of this machine, and nothing unencrypted behind an encrypted page."""
     served.page("demo", [entry(WHEEL, DATA, url="file:///etc/passwd")])
     assert rules(refusal(client).problems) == ["index.file-address"]
+
+
+def test_an_address_that_is_none_is_refused(served: Served, client: IndexClient) -> None:
+    """Garbage in an address is the index's fault, and no crash."""
+    served.page("demo", [entry(WHEEL, DATA, url=f"{served.root[:-1]}x/demo.whl")])
+    with pytest.raises(Refused) as caught:
+        client.fetch(client.listing("demo").files[0])
+    assert rules(caught.value.problems) == ["index.file-address"]
+
+
+def test_a_certificate_that_is_not_trusted_is_refused(served: Served) -> None:
+    """Waiting does not mend who answers."""
+    index = replace(served.index, simple_url=served.index.simple_url.replace("http:", "https:"))
+    with IndexClient(index) as client:
+        assert repr(client) == "IndexClient(pypi)"
+        refused = refusal(client)
+    assert (refused.kind, rules(refused.problems)) == (Kind.REFUSED, ["index.certificate"])
 
 
 def test_a_redirect_to_another_host_is_refused(served: Served, client: IndexClient) -> None:

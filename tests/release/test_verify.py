@@ -179,6 +179,11 @@ def test_an_absent_project_is_refused(tiny: Repo, index: Served) -> None:
     """After a passed upload and smoke, nothing there is a difference."""
     index.answers["/simple/tiny-demo/"] = Answer(status=404)
     assert rules(refused(tiny).problems) == ["verify.listed", "verify.listed"]
+    other = {SDIST: repacked(SDIST, built().sdist, {"tiny_demo-1.2.0/README.md": b"other\n"})}
+    found = rules(refused(tiny, replaying(other)).problems)
+    assert found == ["verify.listed", "verify.listed", "build.same-bytes"], (
+        "the rebuild is judged all the same"
+    )
 
 
 def test_a_tag_that_moved_is_refused(tiny: Repo, index: Served) -> None:

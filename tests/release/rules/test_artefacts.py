@@ -92,6 +92,22 @@ def test_a_missing_member_is_refused(made: Built) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["METADATA", "RECORD", "WHEEL", "entry_points.txt"])
+def test_a_missing_generated_member_is_refused(made: Built, name: str) -> None:
+    """What the backend writes is expected as the tree's files are."""
+    problems = judge_wheel(made, wheel_with(made, {f"{INFO}/{name}": None}))
+    assert rules(problems)[0] == "artefact.missing-member"
+    assert name in problems[0].where
+
+
+def test_a_project_without_commands_has_no_entry_points(made: Built) -> None:
+    """A command that pyproject.toml does not declare is not installed."""
+    archive = read_archive(made.declared.wheel, made.wheel)
+    declared = replace(made.declared, scripts={})
+    problems = wheel_problems(archive, declared, made.tree, epoch=EPOCH, backend=BACKEND)
+    assert rules(problems) == ["artefact.unexpected-member", "artefact.entry-points"]
+
+
 def test_an_edited_file_is_refused(made: Built) -> None:
     """What is installed is what was committed."""
     problems = judge_wheel(made, wheel_with(made, {"tiny_demo/inner/part.py": b"evil = 1\n"}))

@@ -1,0 +1,33 @@
+"""The probe that runs inside a clean environment, run here on a package that is installed."""
+
+import json
+import runpy
+import sys
+from importlib.metadata import files, version
+from pathlib import Path
+
+import pytest
+
+from release import smoke_probe
+from release.install_check import Proof
+
+NAME = "iniconfig"
+
+
+def test_everything_that_is_judged_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules with their files, digests of what is installed, and who else is there."""
+    monkeypatch.setattr(sys, "argv", ["smoke_probe.py", NAME, str(tmp_path / "proof.json")])
+    runpy.run_path(smoke_probe.__file__, run_name="__main__")
+    proof = Proof.model_validate(json.loads((tmp_path / "proof.json").read_text(encoding="utf-8")))
+    assert proof.version == version(NAME)
+    assert {NAME, f"{NAME}.exceptions"} <= proof.modules.keys()
+    assert Path(proof.modules[NAME]).name == "__init__.py"
+    listed = {path.as_posix() for path in files(NAME) or [] if path.suffix != ".pyc"}
+    assert proof.files.keys() == listed
+    assert {NAME, "pytest"} <= set(proof.distributions)
+
+
+def test_a_program_is_not_run_by_importing_it() -> None:
+    """`__main__` modules do their work when they are imported."""
+    assert "pip.__main__" not in smoke_probe.modules_of("pip")
+    assert "pip._internal" in smoke_probe.modules_of("pip")
