@@ -262,3 +262,35 @@ def test_needle_is_in_every_entry_with_the_id(message_id: str) -> None:
     except ValueError:
         return
     assert _codec.needle(message_id) in entry
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("payload", [1]),
+        ("payload", "text"),
+        ("message_id", "short"),
+        ("message_id", 7),
+        ("timestamp", 7),
+        ("priority", 7),
+        ("routing", RoutingKey.model_construct(topic=None, tags=[1])),
+    ],
+)
+def test_field_that_was_made_wrong_is_refused(field: str, value: object) -> None:
+    """Broken: messages are mutable; what was assigned after validation stores an entry nobody can read."""
+    message = make_message()
+    object.__setattr__(message, field, value)
+    with pytest.raises((TypeError, ValueError)):
+        encoded(message)
+
+
+def test_entry_with_an_unknown_tail_is_revived() -> None:
+    """Broken: a dead letter in another writer's order cannot be sent back."""
+    entry = json.loads(v0_entry("world:1", "message-1", {"keep": []}))
+    shuffled = {name: entry[name] for name in reversed(entry)} | {"expires_at": 5, "more": 1}
+    revived = _codec.revive(json.dumps(shuffled).encode(), "00aa00aa00aa00aa")
+    assert revived is not None
+    decoded = _codec.decode(revived[1])
+    assert (decoded.message.payload, decoded.delivery_attempts) == ({"keep": []}, 0)
+    assert _codec.entry_id(revived[1]) == "00aa00aa00aa00aa"
+    assert b"expires_at" not in revived[1]

@@ -151,3 +151,24 @@ def test_agent_id_refuses_what_makes_keys_ambiguous(text: str) -> None:
         AgentId(type=text)
     with pytest.raises(ValueError, match=r"type|instance"):
         AgentId(type="world", instance=text)
+
+
+@pytest.mark.parametrize("token", [None, 7, b"res_0000000000000000", ["res_0000000000000000"]])
+async def test_token_that_is_no_text_is_refused(
+    coordinator: RedisMessageCoordinator, peek: Peek, token: Any
+) -> None:
+    """Broken: a token of another type is a mistake of the caller, not an unknown reservation."""
+    for call in (coordinator.ack, coordinator.nack, coordinator.release):
+        with pytest.raises(ValueError, match="token"):
+            await call(WORLD, token)
+    with pytest.raises(ValueError, match="token"):
+        await coordinator.extend(WORLD, token, 5)
+    assert await peek.keys() == set()
+
+
+async def test_follow_ups_are_bounded(coordinator: RedisMessageCoordinator, peek: Peek) -> None:
+    """Broken: one script's work is bounded; more than 100 follow-ups are refused before anything is sent."""
+    follow_ups = [(INPUT, make_message(f"message-{n:03}")) for n in range(101)]
+    with pytest.raises(ValueError, match="100"):
+        await coordinator.ack(WORLD, "res_0000000000000000", then_send=follow_ups)
+    assert await peek.keys() == set()

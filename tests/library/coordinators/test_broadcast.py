@@ -157,6 +157,17 @@ async def test_unsubscribe_takes_types_or_all(coordinator: RedisMessageCoordinat
     assert await coordinator.broadcast_message(INPUT, make_message()) == []
 
 
+async def test_subscribe_and_unsubscribe_of_no_types_are_nothing(
+    coordinator: RedisMessageCoordinator, peek: Peek
+) -> None:
+    """Broken: an empty list is neither all types nor an error."""
+    await coordinator.subscribe_to_messages(WORLD, [])
+    assert await subscribed(peek, WORLD) == set()
+    await coordinator.subscribe_to_messages(WORLD, [MessageType.EVENT])
+    await coordinator.unsubscribe(WORLD, [])
+    assert await subscribed(peek, WORLD) == {"event"}
+
+
 def test_subscribe_without_a_loop_records_at_the_next_operation(
     sync_lane: tuple[asyncio.Runner, Lane],
 ) -> None:

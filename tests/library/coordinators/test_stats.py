@@ -86,3 +86,36 @@ async def test_explain_pages_through_a_large_inbox(coordinator: RedisMessageCoor
     await peek.raw("ZADD", peek.level_key(WORLD, 5), *(value for pair in pairs for value in pair))
     for message_id in ("message-0000", "message-1250", "message-2499"):
         assert await coordinator.explain(message_id, WORLD) is not None
+
+
+async def test_explain_passes_over_what_only_looks_like_the_message(
+    coordinator: RedisMessageCoordinator, peek: Peek
+) -> None:
+    """Broken: an unreadable entry that mentions the id hides the message, or is taken for it."""
+    await peek.raw("ZADD", peek.level_key(WORLD, 9), START_US, 'junk with "message-1" in it')
+    assert await coordinator.explain("message-1", WORLD) is None
+    await coordinator.send_message(INPUT, WORLD, make_message())
+    assert await coordinator.explain("message-1", WORLD) is not None
+
+
+async def test_explain_tells_what_an_operator_needs(
+    coordinator: RedisMessageCoordinator, clock: ManualClock
+) -> None:
+    """Broken: the answer names the reservation, the deadline, the cause and the last error."""
+    await coordinator.send_message(INPUT, WORLD, make_message())
+    received = await take(coordinator)
+    held = await coordinator.explain("message-1", WORLD)
+    assert held is not None
+    assert (held.token, held.visibility_deadline) == (received.token, received.visibility_deadline)
+    assert received.token in held.summary
+    await coordinator.nack(WORLD, received.token, error="first")
+    retried = await coordinator.explain("message-1", WORLD)
+    assert retried is not None
+    assert retried.due_at is not None
+    assert "1 failed" in retried.summary
+    clock.advance(5)
+    await coordinator.nack(WORLD, (await take(coordinator)).token, FailureType.PERMANENT, "second")
+    dead = await coordinator.explain("message-1", WORLD)
+    assert dead is not None
+    assert (dead.cause, dead.died_at is not None) == ("permanent", True)
+    assert "second" in dead.summary
