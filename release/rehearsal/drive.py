@@ -133,6 +133,7 @@ def _rehearsed(rehearsal: _Rehearsal, began: float) -> Report:
     tag: str | None = name_of(Project.read(clone.root).version)
     if not clone.publish(tag):
         notes.append("a signed tag: there is no ssh-keygen here, so the tag's rules were not checked")
+        context.console.print(f"  not part of this rehearsal: {notes[-1]}", markup=False)
         tag = None
     released = Checkout(clone.root, context.runner).head()
     reused = _reused(outer, head, released, plan, fast=fast)
@@ -158,6 +159,8 @@ def _left_out(rehearsal: _Rehearsal, checkout: Checkout) -> list[str]:
     if rehearsal.facts.owner_id == _STAND_IN:
         notes.append(f"the owner's number: {PUBLISHER} does not have it yet, {_STAND_IN} stood in")
     notes.append("attestations: this pipeline does not sign yet")
+    for note in notes:
+        rehearsal.context.console.print(f"  not part of this rehearsal: {note}", markup=False)
     return notes
 
 

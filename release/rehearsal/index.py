@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from release.indexes import Index, IndexName
 from release.model import Problem
 from release.rehearsal import minting, serving, uploads
-from release.rehearsal.rules import Form, blake2_256
+from release.rehearsal.rules import Filename, Form, blake2_256
 from release.rehearsal.shelf import Project, Stored
 from release.rehearsal.wire import Request, Response, json_response
 
@@ -168,32 +168,34 @@ class LoopbackIndex:
         )
         if judgement.problems:
             return self._refused(judgement.status, judgement.problems)
-        if project is not None and token is not None and not judgement.repeated:
-            self._store(form, judgement, project, token)
+        if (
+            project is not None
+            and token is not None
+            and judgement.file is not None
+            and not judgement.repeated
+        ):
+            self._store(
+                form, judgement.file, judgement.metadata, project, trusted=token.publisher is not None
+            )
         return Response(status=200)
 
-    def _store(
-        self, form: Form, judgement: uploads.Judgement, project: Project, token: uploads.Token
-    ) -> None:
-        if judgement.file is None:
-            return
-        fields = parse_email(judgement.metadata)[0]
+    def _store(self, form: Form, file: Filename, metadata: bytes, project: Project, *, trusted: bool) -> None:
         stored = Stored(
             name=form.filename,
-            version=judgement.file.version,
-            wheel=judgement.file.wheel,
+            version=file.version,
+            wheel=file.wheel,
             sha256=hashlib.sha256(form.content).hexdigest(),
             blake2_256=blake2_256(form.content),
             size=len(form.content),
             uploaded=self._clock(),
-            metadata=judgement.metadata,
-            requires_python=fields.get("requires_python"),
-            publisher="trusted" if token.publisher is not None else "token",
+            metadata=metadata,
+            requires_python=parse_email(metadata)[0].get("requires_python"),
+            publisher="trusted" if trusted else "token",
         )
         (self._folder / form.filename).write_bytes(form.content)
         project.files[form.filename] = stored
         project.used[form.filename] = stored.sha256
-        project.released.setdefault(judgement.file.version, stored.uploaded)
+        project.released.setdefault(file.version, stored.uploaded)
 
     def _refused(self, status: int, problems: tuple[Problem, ...]) -> Response:
         self.refusals.extend(problem.rule for problem in problems)

@@ -324,6 +324,15 @@ def test_upload_refuses_another_projects_ledger(release: Release) -> None:
     assert rules_of(refused(release, "testpypi")) == ["publish.project"]
 
 
+def test_copies_are_checked_on_their_way(release: Release, tmp_path: Path) -> None:
+    """A file that changes between the check and the upload is not sent."""
+    artifact = replace(release.ledger.opening.artifacts[0], sha256="0" * 64)
+    with pytest.raises(Refused) as caught:
+        publish._copies(release.root / "dist", [artifact], tmp_path / "files")  # pyright: ignore[reportPrivateUsage]
+    assert rules_of(caught.value) == ["publish.bytes"]
+    assert list((tmp_path / "files").iterdir()) == []
+
+
 def test_a_persons_token_is_used_and_said(release: Release) -> None:
     """With TWINE_PASSWORD the line says so, since PyPI then takes no attestations."""
     release.index("testpypi").create("demo-project")

@@ -22,6 +22,8 @@ from release.ledger import Ledger
 from release.model import Kind, Mode, Refused, Report
 from release.plan import Plan
 from release.rehearsal import drive
+from release.rehearsal.scratch import Scratch
+from release.rehearsal.steps import Step
 from release.rules.archives import measure
 from release.runner import Finished, LocalRunner
 from tests.release.ledger_support import opening, rules_of
@@ -261,6 +263,46 @@ def test_fast_takes_over_what_the_own_ledger_proves(repo: Repo, player: Player, 
     assert line is not None
     assert line.outcome == "sample"
     assert line.figures["reused_line"] == 4
+
+
+def test_what_cannot_be_shown_is_said_at_once(
+    repo: Repo, player: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uncommitted files, an empty owner's number, no way to sign: each is named, none stops it."""
+    ready = context(repo, player)
+    repo.write("release/publisher.toml", PUBLISHER.replace("4711", ""))
+    monkeypatch.setattr(Scratch, "publish", mock.Mock(return_value=False))
+    player.fails = "lint"
+    with pytest.raises(Refused):
+        drive.run("rehearse", ready)
+    said = printed(ready)
+    assert "1 uncommitted files" in said
+    assert "the owner's number" in said
+    assert "there is no ssh-keygen here" in said
+    assert player.words["build"] == ["--mode", "rehearsal"]
+
+
+def test_what_an_index_does_not_hold_is_refused(
+    repo: Repo, player: Player, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Stages that all say done are not believed: the rehearsal looks at what the indexes keep."""
+    monkeypatch.setattr(drive, "steps", mock.Mock(return_value=[Step(session="build")]))
+    with pytest.raises(Refused) as caught:
+        drive.run("rehearse", context(repo, player))
+    assert rules_of(caught.value) == ["rehearsal.same-digests"] * 4
+    assert len(left(tmp_path)) == 1
+
+
+def test_fast_without_a_server_for_the_newest_python_leaves_none_out(
+    repo: Repo, player: Player, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The one Python that proves something must not be the hidden one."""
+    monkeypatch.setattr(drive, "here", lambda: replace(PLAN, legs={**PLAN.legs, "test": ("3.12",)}))
+    player.fails = "test-3.12"
+    with pytest.raises(Refused):
+        drive.run("rehearse", context(repo, player, fast=True))
+    assert {"test-3.12", "test-3.13"} <= {*player.installed}
+    assert not (left(tmp_path)[0] / "hidden").exists()
 
 
 def test_fast_without_a_ledger_uses_one_python(repo: Repo, player: Player, tmp_path: Path) -> None:

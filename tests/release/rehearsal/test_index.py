@@ -73,7 +73,12 @@ class Counter:
         return answer["token"]
 
     async def upload(
-        self, token: str, name: str = WHEEL_NAME, data: bytes = WHEEL, user: str = "__token__"
+        self,
+        token: str,
+        name: str = WHEEL_NAME,
+        data: bytes = WHEEL,
+        user: str = "__token__",
+        authorization: str = "",
     ) -> Response:
         parts = [
             f'--b\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
@@ -86,7 +91,7 @@ class Counter:
             "/legacy/",
             b"".join([*parts, file, data, b"\r\n--b--\r\n"]),
             content_type="multipart/form-data; boundary=b",
-            authorization="Basic " + base64.b64encode(f"{user}:{token}".encode()).decode(),
+            authorization=authorization or f"Basic {base64.b64encode(f'{user}:{token}'.encode()).decode()}",
         )
 
     async def page(self, project: str = "demo-project") -> dict[str, Any]:
@@ -227,7 +232,10 @@ async def test_upload_needs_a_token_of_this_index_in_its_time(counter: Counter, 
     token = await counter.minted()
     assert (await counter.upload(foreign)).status == 403
     assert (await counter.upload(token, user="somebody")).status == 403
-    assert (await counter.ask("POST", "/legacy/", authorization="Basic !", content_type="x")).status == 400
+    for wrong in ("Basic !", "Basic /w==", f"Bearer {token}"):
+        answer = await counter.upload(token, authorization=wrong)
+        assert answer.status == 403
+    assert (await counter.ask("POST", "/legacy/", content_type="x")).status == 400
     counter.clock.now += TOKEN_LIFE
     assert (await counter.upload(token)).status == 403
     assert counter.index.projects["demo-project"].files == {}

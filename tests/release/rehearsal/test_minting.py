@@ -87,6 +87,7 @@ REFUSED: list[tuple[str, Callable[[], Grant | Refusal]]] = [
     ("mint.issuer", lambda: decided(ISSUER.sign(claims(iss="https://elsewhere.invalid")))),
     ("mint.signature", lambda: decided(resigned(ISSUER.sign(claims())))),
     ("mint.signature", lambda: decided(symmetric(ISSUER.sign(claims())))),
+    ("mint.signature", lambda: decided(Issuer(FACTS, lambda: NOW).sign(claims()))),
     ("mint.required", lambda: decided(ISSUER.sign(claims(exp=None)))),
     ("mint.required", lambda: decided(ISSUER.sign(claims(iat=None)))),
     ("mint.required", lambda: decided(ISSUER.sign(claims(aud=None)))),

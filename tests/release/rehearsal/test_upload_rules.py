@@ -137,6 +137,41 @@ def gapped() -> bytes:
     return WHEEL[:offset] + b"hide" + WHEEL[offset : offset + size] + end
 
 
+def resized() -> bytes:
+    """The first local header gives another size than the directory does."""
+    return WHEEL[:18] + struct.pack("<L", 1) + WHEEL[22:]
+
+
+def reordered() -> bytes:
+    """The directory lists the members in another order than they lie in."""
+    size, offset = struct.unpack_from("<2L", WHEEL, len(WHEEL) - 10)
+    entries = [b"PK\x01\x02" + each for each in WHEEL[offset : offset + size].split(b"PK\x01\x02")[1:]]
+    return WHEEL[:offset] + b"".join([*entries[1:], entries[0]]) + WHEEL[offset + size :]
+
+
+def misnamed_folder() -> bytes:
+    """A folder's own header names another folder; readers that skip folders do not notice."""
+    found = zipped({"demo_project/": b"", **wheel_members()}.items())
+    return found[:30] + b"demo_secret/"[:13].ljust(13, b"/") + found[43:]
+
+
+def streamed() -> bytes:
+    """The right wheel, written to where nothing can be mended afterwards: sizes follow the data."""
+
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def tell(self) -> int:
+            raise OSError("a pipe")
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as opened:
+        for name, data in wheel_members().items():
+            opened.writestr(name, data)
+    return pipe.getvalue()
+
+
 def bomb() -> bytes:
     """More than 64 MiB of nothing, compressed far better than any source."""
     return zipped({**wheel_members(), "demo_project/zeros": bytes(archives.RATIO_FROM + 1)}.items())
@@ -209,6 +244,8 @@ BROKEN: list[tuple[str, Callable[[], Judgement]]] = [
     ("filename.version", lambda: wheel(changed("Version: 1.0", "Version: 1.1"))),
     ("metadata.valid", lambda: wheel(changed("Requires-Python: >=3.8", "Requires-Python: new"))),
     ("metadata.valid", lambda: wheel(changed("Summary:", "Shortly:"))),
+    ("metadata.valid", lambda: wheel(changed("Version: 1.0\n", "Version: one\n"))),
+    ("metadata.valid", lambda: wheel(changed("Classifier:", "Requires-Dist: !\nClassifier:"))),
     ("metadata.version", lambda: wheel(changed("Metadata-Version: 2.4", "Metadata-Version: 2.6"))),
     ("metadata.classifier", lambda: wheel(changed("Python :: 3", "Python :: 9"))),
     ("metadata.classifier", lambda: wheel(changed("Programming Language :: Python :: 3", "Private :: No"))),
@@ -245,6 +282,10 @@ BROKEN: list[tuple[str, Callable[[], Judgement]]] = [
     ("archive.readable", lambda: sdist(SDIST[:-30])),
     ("archive.readable", lambda: sdist(SDIST + b"more")),
     ("archive.size", lambda: raw_wheel(bomb())),
+    (
+        "archive.size",
+        lambda: sdist({**sdist_members(), "demo_project-1.0/zeros": bytes(archives.RATIO_FROM + 1)}),
+    ),
     ("archive.duplicate-member", lambda: raw_wheel(duplicated())),
     ("archive.duplicate-member", lambda: sdist(sdist_members(), header("LICENSE", tarfile.REGTYPE))),
     ("archive.escaping-member", lambda: wheel(more={"../evil.py": b""})),
@@ -264,6 +305,9 @@ BROKEN: list[tuple[str, Callable[[], Judgement]]] = [
     ("wheel.strict-zip", lambda: raw_wheel(b"more" + WHEEL)),
     ("wheel.strict-zip", lambda: raw_wheel(commented())),
     ("wheel.strict-zip", lambda: raw_wheel(gapped())),
+    ("wheel.strict-zip", lambda: raw_wheel(resized())),
+    ("wheel.strict-zip", lambda: raw_wheel(reordered())),
+    ("wheel.strict-zip", lambda: raw_wheel(misnamed_folder())),
     ("wheel.dist-info", lambda: raw_wheel(OTHER_VERSION)),
     ("wheel.dist-info", lambda: wheel(more={"other-1.0.dist-info/METADATA": b""})),
     ("wheel.wheel-file", lambda: raw_wheel(members(WHEEL=None))),
@@ -331,6 +375,27 @@ def test_upload_refuses_headers_that_differ_from_the_directory() -> None:
     """One reader takes a member's name from its header, another from the directory: neither may be misled."""
     problems = raw_wheel(lying()).problems
     assert {problem.rule for problem in problems} & {"archive.readable", "wheel.strict-zip"}
+
+
+def test_upload_refuses_a_wheel_that_is_too_large_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What all members say they unpack to is added up before any is read."""
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 100)
+    assert "archive.size" in {problem.rule for problem in raw_wheel(WHEEL).problems}
+
+
+def test_upload_takes_a_wheel_that_was_streamed() -> None:
+    """Sizes behind the data are unusual and unambiguous."""
+    assert raw_wheel(streamed()).problems == ()
+
+
+def test_upload_takes_a_description_that_renders() -> None:
+    """A right reStructuredText description is no problem."""
+    assert wheel(changed("text/markdown\n\n# demo", "text/x-rst\n\ndemo\n====")).problems == ()
+
+
+def test_upload_takes_one_attestation_of_unknown_shape_to_the_verifier() -> None:
+    """What an attestation holds is the verifier's to judge, not the counter's."""
+    assert with_attestations('[{"envelope": 5}]').problems == ()
 
 
 def test_upload_refuses_a_file_that_is_too_large() -> None:

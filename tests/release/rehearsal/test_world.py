@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import jwt
 import pytest
 import requests
 
 from release.indexes import INDEXES, IndexName
-from release.rehearsal import world
+from release.rehearsal import wire, world
 from release.rehearsal.environment import child_environment
 from release.rehearsal.issuer import ISSUER
 from release.rehearsal.world import World
@@ -156,6 +157,11 @@ def test_issuer_gives_tokens_to_its_jobs_only(running: World) -> None:
         (key,) = client.get(found["jwks_uri"], timeout=10).json()["keys"]
         assert (key["kid"], key["alg"]) == (next(iter(running.issuer.keys)), "RS256")
         assert client.get(f"{running.issuer.base}/elsewhere", timeout=10).status_code == 404
+        plain = client.get(job.url, headers={"authorization": f"bearer {job.token}"}, timeout=10).json()[
+            "value"
+        ]
+        claims = jwt.decode(plain, options={"verify_signature": False})
+        assert claims["aud"] == "https://github.com/Somebody"
 
 
 def test_wire_answers_nonsense_with_400(running: World) -> None:
@@ -164,6 +170,31 @@ def test_wire_answers_nonsense_with_400(running: World) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"this is not HTTP\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+def test_clients_that_leave_do_no_harm(running: World) -> None:
+    """A connection that says nothing, half a request, or half an upload is the client's own matter."""
+    proxy, issuer = (int(url.rpartition(":")[2]) for url in (running.proxy_url, running.issuer.base))
+    for port in (proxy, issuer):
+        for said in (b"", b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf", b"\0\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                client.sendall(said)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(1000):
+                    pass
+    assert running.failures == []
+
+
+def test_wire_says_go_on_and_bounds_what_it_reads(running: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asks before it sends is told to; one that sends too much is stopped."""
+    monkeypatch.setattr(wire, "MAX_BODY", 4)
+    port = int(running.issuer.base.rpartition(":")[2])
+    head = b"POST /x HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(head)
+        assert client.recv(1000).startswith(b"HTTP/1.1 100 ")
+        client.sendall(b"too much.")
+        assert client.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_defect_of_a_server_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,8 +206,8 @@ def test_a_defect_of_a_server_is_kept(tmp_path: Path, monkeypatch: pytest.Monkey
             client.trust_env = False
             with pytest.raises(requests.exceptions.ConnectionError):
                 client.get(asked, headers={"authorization": "bearer x"}, timeout=10)
-        (failure,) = started.failures
-        assert isinstance(failure, TypeError)
+    (failure,) = started.failures
+    assert isinstance(failure, TypeError)
 
 
 def test_environment_passes_nothing_secret(tmp_path: Path) -> None:
