@@ -243,10 +243,11 @@ def install_candidate(
     return runner([*_installer(tool, environment), *words], cwd=home, env=scrubbed(home))
 
 
-def check(runner: Runner, environment: Environment, *, home: Path) -> Finished:
-    """Whether every installed distribution has what it requires (`pip check`)."""
-    words = [sys.executable, "-I", "-m", "pip", f"--python={environment.python}", "check"]
-    return runner(words, cwd=home, env=scrubbed(home))
+def check(runner: Runner, environment: Environment, *, tool: Tool, home: Path) -> Finished:
+    """Whether every installed distribution has what it requires (`pip check`, `uv pip check`)."""
+    python = f"--python={environment.python}"
+    words = {Tool.PIP: ["pip", python, "check"], Tool.UV: ["uv", "pip", "check", python]}[tool]
+    return runner([sys.executable, "-I", "-m", *words], cwd=home, env=scrubbed(home))
 
 
 def _kind(artifact: Artifact, requirement: str) -> list[str]:

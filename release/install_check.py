@@ -146,7 +146,7 @@ def check(runner: Runner, leg: Leg, candidate: Candidate, folder: Path) -> str:
         artifact.name,
         "look at what the installer says; the digest is the ledger's",
     )
-    complete = environments.check(runner, environment, home=home)
+    complete = environments.check(runner, environment, tool=leg.tool, home=home)
     _must(
         complete, leg, "complete", "pip check", "mend the dependencies in pyproject.toml, then `nox -s lock`"
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from release import environments
 from release.environments import Tool
 from release.install_check import Candidate, Leg, Proof, check, legs, proof_problems
 from release.model import Refused
@@ -87,9 +88,25 @@ def test_a_wheel_is_really_installed_imported_and_used(tmp_path: Path) -> None:
     assert said == "3 modules, 1 commands, 1 examples"
 
 
-def test_a_missing_dependency_is_refused(tmp_path: Path) -> None:
-    """The real `pip check` finds what the lock forgot."""
-    assert refused(LocalRunner(), leg(), tmp_path) == ["smoke.complete"]
+@pytest.mark.parametrize("tool", Tool)
+def test_a_missing_dependency_is_refused(tool: Tool, tmp_path: Path) -> None:
+    """The real check of each installer finds what the lock forgot."""
+    home = tmp_path / "home"
+    home.mkdir()
+    chosen = candidate(built(), tmp_path)
+    environment = environments.create(LocalRunner(), sys.executable, tmp_path / "env", home=home)
+    environments.install_candidate(
+        LocalRunner(),
+        environment,
+        chosen.wheel,
+        requirement="tiny-demo==1.2.0",
+        source=tmp_path,
+        tool=Tool.UV,
+        home=home,
+    )
+    done = environments.check(LocalRunner(), environment, tool=tool, home=home)
+    assert done.code == 1
+    assert "pydantic" in done.tail()
 
 
 def test_a_candidate_with_another_digest_is_refused(tmp_path: Path) -> None:
