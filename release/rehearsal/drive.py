@@ -24,7 +24,7 @@ from release.binding import record
 from release.checkout import Checkout
 from release.context import Context
 from release.environments import WHEELHOUSE, fill_wheelhouse
-from release.gates.test import REAL_SERVER_NOT_RUN
+from release.gates.test import REAL_SERVER_NOT_RUN, coverage_file
 from release.ledger import Ledger
 from release.model import Checked, Kind, Problem, Refused, Report
 from release.plan import Plan, here
@@ -116,7 +116,7 @@ def _rehearsed(rehearsal: _Rehearsal, began: float) -> Report:
     version = _version_to_prepare(context, clone)
     plan, tested = here(), tuple(pythons.found())
     # What prepare is going to change is known before it runs: version and changelog, nothing else.
-    expected = _reused(outer, head, head if version is None else "", plan, fast=fast)
+    expected = _reused(context, outer, head, head if version is None else "", plan)
     if fast and not {("test", leg) for leg in plan.legs["test"]} <= _keys(expected):
         plan, tested = _one_python(rehearsal, plan, tested)
     before = [Step(session="prepare", words=[str(version)])] if version is not None else []
@@ -136,7 +136,7 @@ def _rehearsed(rehearsal: _Rehearsal, began: float) -> Report:
         context.console.print(f"  not part of this rehearsal: {notes[-1]}", markup=False)
         tag = None
     released = Checkout(clone.root, context.runner).head()
-    reused = _reused(outer, head, released, plan, fast=fast)
+    reused = _reused(context, outer, head, released, plan)
     chosen = steps(plan.legs, tag=tag, fast=fast, reused=_keys(reused), tested=tested)
     handed: list[str] = []
     for number, step in enumerate(chosen, start=1):
@@ -178,8 +178,12 @@ def _version_to_prepare(context: Context, clone: Scratch) -> Version | None:
     return scratch.next_version(Project.read(clone.root), text, tags, today=context.now().date())
 
 
-def _reused(outer: Ledger | None, head: str, released: str, plan: Plan, *, fast: bool) -> list[Reused]:
-    return reusable(outer, head=head, released=released, plan=plan.legs) if fast else []
+def _reused(context: Context, outer: Ledger | None, head: str, released: str, plan: Plan) -> list[Reused]:
+    """What --fast takes from the checkout's own ledger; a whole rehearsal takes nothing."""
+    if not context.options.fast:
+        return []
+    measured = [leg for leg in plan.legs["test"] if coverage_file(context.root, leg).is_file()]
+    return reusable(outer, head=head, released=released, plan=plan.legs, measured=measured)
 
 
 def _keys(reused: Sequence[Reused]) -> set[tuple[str, str]]:
@@ -283,6 +287,11 @@ def _take_over(context: Context, clone: Scratch, reused: Sequence[Reused]) -> li
     for each in reused:
         report = Report(kind=Kind.DONE, sentence="", figures=each.figures, tools=each.tools)
         record(inside, ledger, each.stage, each.leg, report, each.outcome)
+        data = coverage_file(context.root, each.leg)
+        if each.stage == "test" and data.is_file():
+            target = coverage_file(clone.root, each.leg)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(data, target)
     return [
         Ran(
             name=each.stage if each.leg == "all" else f"{each.stage}-{each.leg}",

@@ -5,7 +5,7 @@ Pure. A gate that has passed for HEAD is taken as it is when the rehearsal relea
 not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from release.ledger import Ledger, Line, Outcome
@@ -28,7 +28,12 @@ class Reused:
 
 
 def reusable(
-    ledger: Ledger | None, *, head: str, released: str, plan: Mapping[str, Sequence[str]]
+    ledger: Ledger | None,
+    *,
+    head: str,
+    released: str,
+    plan: Mapping[str, Sequence[str]],
+    measured: Collection[str],
 ) -> list[Reused]:
     """The legs of the gates that `ledger` has proved for `head`.
 
@@ -37,10 +42,12 @@ def reusable(
         head: The checkout's commit.
         released: The commit that the rehearsal releases: `head`, or one with what `prepare` has changed.
         plan: What the rehearsal has to prove.
+        measured: The test legs whose coverage data is here; coverage needs it where it has to run.
     """
     if ledger is None or ledger.opening.commit != head:
         return []
     same = released == head
+    covered = ledger.passed("coverage")
     return [
         Reused(
             stage=stage,
@@ -51,6 +58,7 @@ def reusable(
             n=line.n,
         )
         for stage, leg, line in _proved(ledger, plan)
+        if stage != "test" or covered or leg in measured
     ]
 
 

@@ -254,6 +254,8 @@ def test_fast_takes_over_what_the_own_ledger_proves(repo: Repo, player: Player, 
     for stage, leg in (("lint", "all"), ("test", "3.12"), ("test", "3.13")):
         record(own, ledger, stage, leg, Report(kind=Kind.DONE, sentence="", figures={"took_ms": 5}))
     shutil.rmtree(repo.root / "dist")
+    for leg in ("3.12", "3.13"):
+        repo.write(f"report/coverage/.coverage.{leg}", leg)
     player.fails = "collect"
     with pytest.raises(Refused):
         drive.run("rehearse", ready)
@@ -263,6 +265,7 @@ def test_fast_takes_over_what_the_own_ledger_proves(repo: Repo, player: Player, 
     assert line is not None
     assert line.outcome == "sample"
     assert line.figures["reused_line"] == 4
+    assert (folder / "clone" / "report" / "coverage" / ".coverage.3.12").read_text() == "3.12"
 
 
 def test_what_cannot_be_shown_is_said_at_once(
