@@ -6,7 +6,7 @@ is quick, a verdict does not change with a distant test, and a module whose test
 
 import ast
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -37,24 +37,31 @@ class Graph:
     """Path -> paths of the modules that its import statements name."""
     by_name: Mapping[str, frozenset[str]]
     """Path -> paths of the modules whose names are texts in it: what it may import at run time."""
+    named: Mapping[str, Sequence[str]]
+    """Module -> files or folders of the tests that judge it, in place of those the rules find."""
     _reached: dict[tuple[str, bool], frozenset[str]] = field(
         default_factory=dict[tuple[str, bool], frozenset[str]], repr=False, compare=False
     )
 
     @classmethod
-    def of(cls, sources: Mapping[str, str]) -> "Graph":
+    def of(cls, sources: Mapping[str, str], *, named: Mapping[str, Sequence[str]] | None = None) -> "Graph":
         """Read the import statements of all files.
+
+        Args:
+            sources: Path -> text.
+            named: Module -> files or folders of the tests that judge it, whatever their names.
 
         Raises:
             SyntaxError: one of them is no Python.
         """
         paths = {dotted(path): path for path in sources}
-        named = {path: _imported(path, text, paths.__contains__) for path, text in sources.items()}
+        found = {path: _imported(path, text, paths.__contains__) for path, text in sources.items()}
         return cls(
             sources=sources,
             paths=paths,
-            direct={path: frozenset(paths[name] for name in names) for path, (names, _) in named.items()},
-            by_name={path: frozenset(paths[name] for name in texts) for path, (_, texts) in named.items()},
+            named=named or {},
+            direct={path: frozenset(paths[name] for name in names) for path, (names, _) in found.items()},
+            by_name={path: frozenset(paths[name] for name in texts) for path, (_, texts) in found.items()},
         )
 
     def reached(self, path: str, *, by_name: bool = False) -> frozenset[str]:
@@ -86,7 +93,9 @@ class Graph:
             yield from (str(folder / name) for name in names if str(folder / name) in self.sources)
 
     def own_tests(self, module: str) -> tuple[str, ...]:
-        """The test files that judge a module, sorted; the first of these rules that finds any decides.
+        """The test files that judge a module, sorted: those in `named`, or those found by these rules.
+
+        The first rule that finds any decides.
 
         1. They import it and are named after it: `test_locks.py`, `test_locks_drift.py`, `test_our_locks.py`.
         2. They are named after it and lie where the mirror of its folder is.
@@ -118,6 +127,10 @@ class Graph:
             lambda path: beside(path) and reaches(path),
             reaches,
         )
+        if module in self.named:
+            rules = (
+                lambda path: any(PurePosixPath(path).is_relative_to(each) for each in self.named[module]),
+            )
         for rule in rules:
             found = tuple(path for path in tests if rule(path))
             if found:

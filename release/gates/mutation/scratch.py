@@ -39,6 +39,8 @@ class Settings:
     """Patterns of modules that are not."""
     floors: Mapping[str, int]
     """Module, or `*` -> whole per cent."""
+    tests: Mapping[str, Sequence[str]]
+    """Module -> files or folders of the tests that judge it, where names and imports do not tell."""
 
     @classmethod
     def read(cls, text: str) -> "Settings":
@@ -49,6 +51,7 @@ class Settings:
             roots=tuple(mutmut.get("source_paths", ())),
             left_out=tuple(mutmut.get("do_not_mutate", ())),
             floors=dict(tool.get("tta-release", {}).get("mutation-floors", {})),
+            tests=dict(tool.get("tta-release", {}).get("mutation-tests", {})),
         )
 
     def mutated(self, path: str) -> bool:

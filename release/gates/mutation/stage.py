@@ -24,6 +24,8 @@ from release.gates.mutation.verdicts import (
     Measured,
     explanation_problems,
     floor_problems,
+    is_surely_under,
+    is_under,
     judge,
     read_explanations,
 )
@@ -32,6 +34,14 @@ from release.model import Kind, Mode, Problem, Refused, Report
 from release.resume import done
 
 __all__ = ["mutmut_version", "run", "scope_of"]
+
+_REST_IS_UNDER = {
+    Part.ALL: is_under,
+    Part.SHARD: is_surely_under,
+    Part.SAMPLE: is_surely_under,
+    Part.CHANGED: None,
+}
+"""How modules without a floor of their own are held against `*`: a change may be to the weakest of them."""
 
 
 def scope_of(options: Options) -> Scope:
@@ -99,7 +109,7 @@ def _work(context: Context, scope: Scope, *, tool: str) -> Report:
     problems += floor_problems(floors, _floors_before(context), campaign.graph.sources.__contains__)
     if scope.part is not Part.SAMPLE:
         problems += explanation_problems(explained, measured)
-    problems += judge(measured, floors, explained)
+    problems += judge(measured, floors, explained, rest_is_under=_REST_IS_UNDER[scope.part])
     problems += _nothing_judged(scope, measured)
     write(
         context.root / "report",
@@ -127,7 +137,8 @@ def _campaign(context: Context, scope: Scope, scratch: Path, *, tool: str) -> Ca
     settings = Settings.read(_text(pristine / "pyproject.toml"))
     folders = tuple(f"{root}/" for root in ("tests", *settings.roots))
     graph = Graph.of(
-        {name: _text(pristine / name) for name in names if name.endswith(".py") and name.startswith(folders)}
+        {name: _text(pristine / name) for name in names if name.endswith(".py") and name.startswith(folders)},
+        named=settings.tests,
     )
     modules = [name for name in names if settings.mutated(name)]
     sampled = scope.part is Part.SAMPLE

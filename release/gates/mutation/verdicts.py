@@ -5,6 +5,7 @@ in `release/mutation-survivors.toml`, and at least the floor's per cent of what 
 without a floor are held together against the floor named `*`, and the output says which they are.
 """
 
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ __all__ = [
     "Measured",
     "explanation_problems",
     "floor_problems",
+    "is_surely_under",
+    "is_under",
     "judge",
     "read_explanations",
     "score",
@@ -40,6 +43,9 @@ EQUIVALENT = "equivalent"
 
 ACCEPTED = "accepted"
 """A test could notice it and would not be worth it. It counts as unnoticed."""
+
+UNLIKELY = 0.01
+"""How improbable a part's result must be before it speaks against the whole."""
 
 NOTICED = (Verdict.KILLED, Verdict.TIMEOUT)
 UNNOTICED = (Verdict.SURVIVED, Verdict.NO_TEST)
@@ -205,10 +211,50 @@ def score(measured: Measured, explained: Mapping[tuple[str, str, str, str], Expl
     return noticed, total
 
 
+def is_under(noticed: int, ran: int, floor: int) -> bool:
+    """True when so many noticed of those that ran are less than the floor's per cent."""
+    return noticed * 100 < floor * ran
+
+
+def is_surely_under(noticed: int, ran: int, floor: int) -> bool:
+    """True when a part of all mutants shows that the whole is under its floor.
+
+    If the whole were just at its floor, so few noticed among so many would come up less than once in a
+    hundred times: the binomial distribution's lower tail.
+    """
+    share = floor / 100
+    if not 0 < share < 1:
+        return is_under(noticed, ran, floor)
+    # In logarithms: the numbers of ways are too large for a float.
+    tail = sum(
+        math.exp(
+            math.lgamma(ran + 1)
+            - math.lgamma(count + 1)
+            - math.lgamma(ran - count + 1)
+            + count * math.log(share)
+            + (ran - count) * math.log1p(-share)
+        )
+        for count in range(noticed + 1)
+    )
+    return tail < UNLIKELY
+
+
 def judge(
-    measured: Sequence[Measured], floors: Mapping[str, int], explained: Sequence[Explanation]
+    measured: Sequence[Measured],
+    floors: Mapping[str, int],
+    explained: Sequence[Explanation],
+    *,
+    rest_is_under: Callable[[int, int, int], bool] | None = is_under,
 ) -> list[Problem]:
-    """Everything that refuses, over all modules that were measured."""
+    """Everything that refuses, over all modules that were measured.
+
+    Args:
+        measured: What is known of each module.
+        floors: Module, or `*` -> whole per cent.
+        explained: The mutants that a person let be.
+        rest_is_under: Says of the modules without a floor, from how many were noticed, how many ran and
+            the floor `*`, whether they are under it; None does not ask, as where they are a chosen few.
+    """
     by_key = {each.key: each for each in explained}
     problems: list[Problem] = []
     for each in measured:
@@ -216,13 +262,13 @@ def judge(
         if each.module in floors and not each.baseline and not each.failure:
             problems.extend(_mutant_problems(each, by_key))
             noticed, total = score(each, by_key)
-            if noticed * 100 < floors[each.module] * total:
+            if is_under(noticed, total, floors[each.module]):
                 problems.append(_under(each.module, noticed, total, floors[each.module]))
     rest = [each for each in measured if each.module not in floors]
-    if REST in floors and rest:
+    if REST in floors and rest_is_under is not None:
         noticed = sum(each.count(*NOTICED) for each in rest)
         ran = sum(each.count(*NOTICED, *UNNOTICED) for each in rest)
-        if noticed * 100 < floors[REST] * ran:
+        if rest_is_under(noticed, ran, floors[REST]):
             problems.append(_under("all modules without a floor of their own", noticed, ran, floors[REST]))
     return problems
 

@@ -77,6 +77,22 @@ def test_own_tests(graph: Graph, module: str, tests: tuple[str, ...]) -> None:
     assert graph.own_tests(module) == tests
 
 
+@pytest.mark.parametrize(
+    ("named", "tests"),
+    [
+        ("tests/library/coordinators", 2),
+        ("tests/library/test_keys.py", 1),
+        ("tests/library/test_key", 0),
+        ("tests/library/coordinators/nothing", 0),
+    ],
+)
+def test_named_tests_judge_in_place_of_those_found(named: str, tests: int) -> None:
+    """What the wrapper of a script does shows in the suite of its callers: pyproject.toml names it."""
+    found = Graph.of(FILES, named={"src/pkg/_keys.py": [named]}).own_tests("src/pkg/_keys.py")
+    assert len(found) == tests
+    assert all(path.startswith(named) for path in found)
+
+
 def test_reached_includes_packages_and_conftests(graph: Graph) -> None:
     """Importing a test runs more than the test."""
     assert graph.reached("tests/release/rules/test_tag.py") == {

@@ -393,6 +393,15 @@ def test_outside_of_a_repository_git_is_named(tmp_path: Path) -> None:
         stage.run("mutation", context)
 
 
+def test_hopeless_sample_is_refused(tmp_path: Path) -> None:
+    """The gate can fail from the first day on, in a rehearsal as well."""
+    root = project(tmp_path, floors={"*": 90})
+    codes = {name_of(module, number): 0 for module in ALL for number in (1, 2)}
+    assert rules(refusal(root, Machine(codes=codes), Options(sample=600))) == ["mutation.floor"]
+    assert rules(refusal(root, Machine(codes=codes), Options(shard="1/1"))) == ["mutation.floor"]
+    assert rules(refusal(root, Machine(codes=codes))) == ["mutation.floor"]
+
+
 def test_missing_tool_is_named_with_its_session() -> None:
     """The test environment has no mutmut; Windows has none that works."""
     with pytest.raises(Refused, match="Windows"):

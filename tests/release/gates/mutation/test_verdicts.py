@@ -13,6 +13,7 @@ from release.gates.mutation.verdicts import (
     Measured,
     explanation_problems,
     floor_problems,
+    is_surely_under,
     judge,
     read_explanations,
     score,
@@ -109,6 +110,36 @@ def test_modules_without_a_floor_are_held_together_against_the_rest_floor() -> N
     assert rules(problems) == ["mutation.floor"]
     assert "2 of 4" in problems[0].what
     assert "without a floor" in problems[0].where
+
+
+def test_chosen_few_are_not_held_against_the_rest_floor() -> None:
+    """A change may be to the weakest module, which is nobody's fault who makes it."""
+    assert judge([measured(S, S, S)], {REST: 100}, [], rest_is_under=None) == []
+
+
+@pytest.mark.parametrize(
+    ("noticed", "ran", "floor", "under"),
+    [
+        (0, 0, 100, False),
+        (2, 4, 60, False),
+        (0, 5, 60, False),
+        (0, 6, 60, True),
+        (6, 20, 60, True),
+        (7, 20, 60, False),
+        (559, 1000, 60, True),
+        (570, 1000, 60, False),
+        (3500, 6000, 60, True),
+        (3550, 6000, 60, False),
+        (19, 20, 100, True),
+        (20, 20, 100, False),
+        (0, 20, 0, False),
+    ],
+)
+def test_part_speaks_against_the_floor_only_when_chance_does_not_explain_it(
+    noticed: int, ran: int, floor: int, under: bool
+) -> None:
+    """A rehearsal is not red by bad luck, and not green when the tests are gone."""
+    assert is_surely_under(noticed, ran, floor) is under
 
 
 def test_red_baseline_is_told_apart_from_survivors() -> None:
