@@ -10,10 +10,10 @@ from rich.console import Console
 
 from release import environments
 from release.environments import WHEELHOUSE, Environment, Tool
-from release.model import Artifact, Mode, Refused
+from release.model import Mode, Refused
 from release.rules.archives import digest_of, measure
 from release.runner import LocalRunner
-from tests.release.build_support import Recording, built, repacked, rules
+from tests.release.build_support import Recording, built, rules
 
 RUNNER = LocalRunner()
 WHEEL_NAME = "tiny_demo-1.2.0-py3-none-any.whl"
@@ -93,38 +93,40 @@ def test_an_interpreter_that_is_gone_is_refused(tmp_path: Path, home: Path) -> N
 
 
 @pytest.mark.parametrize("tool", Tool)
-def test_a_locked_set_is_installed_by_its_hashes_alone(
+def test_a_locked_set_with_another_hash_is_refused(
     tool: Tool, empty: Environment, home: Path, wheels: Path, tmp_path: Path
 ) -> None:
-    """Exactly the lock's lines, offline from a folder; a wheel with other bytes is refused."""
+    """A wheel whose bytes are not the lock's is not installed, by either tool."""
     lock = tmp_path / "some.txt"
     lock.write_text(f"tiny-demo==1.2.0 --hash=sha256:{'0' * 64}\n", encoding="utf-8")
     with pytest.raises(Refused) as caught:
         environments.install_locked(RUNNER, empty, lock, tool=tool, home=home, wheels=wheels)
     assert rules(caught.value.problems) == ["environment.locked-set"]
     assert caught.value.problems[0].where == "release/locks/some.txt"
+    assert f"the folder {WHEELHOUSE} names" in caught.value.problems[0].what
     assert installed(empty, home) == []
+
+
+def test_a_locked_set_is_installed_as_the_lock_lists_it(
+    empty: Environment, home: Path, wheels: Path, tmp_path: Path
+) -> None:
+    """Exactly the lock's lines, offline from a folder, nothing resolved."""
+    lock = tmp_path / "some.txt"
     lock.write_text(f"tiny-demo==1.2.0 --hash=sha256:{digest_of(built().wheel)}\n", encoding="utf-8")
-    environments.install_locked(RUNNER, empty, lock, tool=tool, home=home, wheels=wheels)
+    environments.install_locked(RUNNER, empty, lock, tool=Tool.UV, home=home, wheels=wheels)
     assert installed(empty, home) == ["tiny-demo"]
 
 
 @pytest.mark.parametrize("tool", Tool)
-def test_a_candidate_is_installed_by_its_digest_alone(
+def test_a_candidate_is_installed_by_its_digest(
     tool: Tool, empty: Environment, home: Path, wheels: Path
 ) -> None:
-    """The file with the ledger's digest, or nothing."""
+    """The file with the ledger's digest, although an sdist stands beside it."""
     wheel = measure(wheels / WHEEL_NAME)
-    (wheels / WHEEL_NAME).write_bytes(repacked(WHEEL_NAME, built().wheel))
-
-    def install(artifact: Artifact) -> bool:
-        return environments.install_candidate(
-            RUNNER, empty, artifact, requirement="tiny-demo==1.2.0", source=wheels, tool=tool, home=home
-        ).ok
-
-    assert not install(wheel)
-    assert installed(empty, home) == []
-    assert install(measure(wheels / WHEEL_NAME))
+    done = environments.install_candidate(
+        RUNNER, empty, wheel, requirement="tiny-demo==1.2.0", source=wheels, tool=tool, home=home
+    )
+    assert done.ok, done.tail()
     assert installed(empty, home) == ["tiny-demo"]
 
 
