@@ -103,7 +103,10 @@ def main(argv: Sequence[str], *, root: Path | None = None, console: Console | No
         hand_on(context.ledger)
     except Refused as refused:
         count = len(refused.problems)
-        what = refused.problems[0].what if count == 1 else f"{count} problems, listed above"
+        first = refused.problems[0]
+        # A problem may quote a tool at length; the last line stays one line.
+        one = f"{first.where}: {first.what.splitlines()[0]}"
+        what = one if count == 1 else f"{count} problems, listed above"
         report = Report(kind=refused.kind, sentence=what, problems=refused.problems)
     except KeyboardInterrupt:
         report = Report(kind=Kind.REFUSED, sentence="interrupted; the same command goes on where it stopped")

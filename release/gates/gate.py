@@ -34,7 +34,7 @@ def run_gate(
     try:
         report = work()
     except Refused as refused:
-        if ledger is not None:
+        if ledger is not None and refused.kind is Kind.REFUSED:
             failed = Report(kind=Kind.REFUSED, sentence="", figures={"problems": len(refused.problems)})
             record(context, ledger, stage, leg, failed, Outcome.FAILED)
         raise

@@ -67,6 +67,19 @@ def test_refused_shows_every_problem_with_its_remedy(
     assert lines[-1] == f"RESULT {kind.name.lower().replace('_', '-')} lint: 2 problems, listed above"
 
 
+def test_a_single_problem_that_quotes_a_tool_still_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that reads the last line must find the result there, with its place."""
+
+    def run(_stage: str, _context: Context) -> Report:
+        raise Refused(Problem(rule="a.b", where="here", what="broke:\nquoted\nlines", remedy="mend it"))
+
+    install_stage(monkeypatch, run)
+    _, lines = execute(tmp_path, "lint")
+    assert lines[-1] == "RESULT refused lint: here: broke:"
+
+
 def test_interrupt_says_that_the_command_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

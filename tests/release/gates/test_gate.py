@@ -89,6 +89,19 @@ def test_a_failure_is_recorded_and_undoes_an_older_pass(tree: Path) -> None:
     assert not Ledger.read(tree / "ledger").passed("lint", "all")
 
 
+def test_not_yet_is_no_failure(tree: Path) -> None:
+    """An index that is down says nothing about the bytes; an older pass still stands."""
+
+    def later() -> Report:
+        problem = Problem(rule="a.b", where="there", what="is down", remedy="run it again")
+        raise Refused(problem, kind=Kind.NOT_YET)
+
+    gate(tree, passes)
+    with pytest.raises(Refused, match="is down"):
+        gate(tree, later, again=True)
+    assert lines(tree) == [("lint", "passed")]
+
+
 def test_without_a_ledger_the_gate_runs_and_records_nothing(tree: Path) -> None:
     """A developer's run in a changed tree vouches for nothing."""
     assert run_gate(context_of(tree), None, "lint", "all", passes) is PASSED
