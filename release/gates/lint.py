@@ -108,7 +108,8 @@ def tools(root: Path) -> list[Tool]:
             name="spelling",
             package="codespell",
             command=(
-                "codespell",
+                *python,
+                "codespell_lib",
                 "README.md",
                 "CHANGELOG.md",
                 "CONTRIBUTING.md",
