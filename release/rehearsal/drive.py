@@ -46,6 +46,8 @@ __all__ = ["nox_words", "result", "run"]
 _RESULT = re.compile(r"^RESULT (?P<kind>\S+) (?P<stage>\S+): (?P<sentence>.*)$", re.MULTILINE)
 _WHEELS = ("runtime", "build", "test")
 """Locks that stages install from into environments of their own."""
+_LOG_WIDTH = 140
+"""Columns of the tables where no terminal says how many it has."""
 _STAND_IN = "1000001"
 """Takes the place of the owner's number until a person has filled it in."""
 
@@ -312,8 +314,9 @@ def _judged(
     problems = [*digest_problems(started, ledger), *defects(started)]
     seconds = time.monotonic() - began
     context.console.rule("rehearsed", align="left")
-    context.console.print(stage_table(done, seconds))
-    context.console.print(digest_table(started, ledger))
+    for table in (stage_table(done, seconds), digest_table(started, ledger)):
+        # A log has no width of its own, and a folded digest cannot be searched for.
+        context.console.print(table, width=None if context.console.is_terminal else _LOG_WIDTH)
     if problems:
         raise Refused(*problems)
     notes += plan.absent
