@@ -253,7 +253,7 @@ class Campaign:
         return [(module, path) for module, path, _ in wanted if path.exists()]
 
     def _job(self, module: str, path: Path) -> _Job:
-        """Which mutants of a module to run: not mere wording, those of the shard, those not known yet."""
+        """Which mutants of a module to run: not the inert, those of the shard, those not known yet."""
         made = json.loads(path.read_text(encoding="utf-8"))
         mutants = [
             read_mutant(module=module, name=name, original=before, mutated=after)
@@ -283,7 +283,7 @@ class Campaign:
 
     def _holds(self, mutant: Mutant) -> bool:
         shard = self.scope.shard
-        return not mutant.wording and (shard is None or shard.holds(mutant.name))
+        return not mutant.inert and (shard is None or shard.holds(mutant.name))
 
     def _judged(
         self, waiting: Sequence[_Job], copies: Sequence[Slot], until: float | None

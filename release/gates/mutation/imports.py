@@ -31,8 +31,6 @@ class Graph:
 
     sources: Mapping[str, str]
     """Path, with `/`, from the checkout's root -> text: the Python files below src, release and tests."""
-    paths: Mapping[str, str]
-    """Name of a module -> its path."""
     direct: Mapping[str, frozenset[str]]
     """Path -> paths of the modules that its import statements name."""
     by_name: Mapping[str, frozenset[str]]
@@ -58,7 +56,6 @@ class Graph:
         found = {path: _imported(path, text, paths.__contains__) for path, text in sources.items()}
         return cls(
             sources=sources,
-            paths=paths,
             named=named or {},
             direct={path: frozenset(paths[name] for name in names) for path, (names, _) in found.items()},
             by_name={path: frozenset(paths[name] for name in texts) for path, (_, texts) in found.items()},
@@ -89,8 +86,8 @@ class Graph:
     def _around(self, path: str) -> Iterable[str]:
         """The packages a file lies in, and the conftest files that pytest runs before a test."""
         for folder in PurePosixPath(path).parents:
-            names = ("__init__.py", "conftest.py") if path.startswith("tests/") else ("__init__.py",)
-            yield from (str(folder / name) for name in names if str(folder / name) in self.sources)
+            around = (str(folder / "__init__.py"), str(folder / "conftest.py"))
+            yield from (each for each in around if each in self.sources)
 
     def own_tests(self, module: str) -> tuple[str, ...]:
         """The test files that judge a module, sorted: those in `named`, or those found by these rules.
@@ -109,7 +106,7 @@ class Graph:
         tests = [path for path in sorted(self.sources) if is_test(path)]
 
         def after(path: str) -> bool:
-            return _named_after(path, stems) == stem
+            return stem in _named_after(path, stems)
 
         def imports(path: str) -> bool:
             return module in self.direct[path]
@@ -161,10 +158,11 @@ def _stem(module: str) -> str:
     return name.strip("_")
 
 
-def _named_after(test: str, stems: Iterable[str]) -> str:
-    """The stem that a test file's name has in it; of several the longest. Empty when there is none."""
+def _named_after(test: str, stems: Iterable[str]) -> list[str]:
+    """The stems that a test file's name has in it; of several only the longest."""
     name = f"_{PurePosixPath(test).stem.removeprefix('test_')}_"
-    return max((stem for stem in stems if stem and f"_{stem}_" in name), key=len, default="")
+    within = [stem for stem in stems if f"_{stem}_" in name]
+    return [stem for stem in within if len(stem) == max(map(len, within))]
 
 
 def _mirror(module: str) -> str:
@@ -186,10 +184,8 @@ def _imported(path: str, text: str, known: Callable[[str], bool]) -> tuple[set[s
             case ast.Import(names=names):
                 found.update(alias.name for alias in names)
             case ast.ImportFrom(module=module, names=names, level=level):
-                base = module or ""
-                if level:
-                    above = package.rsplit(".", level - 1)[0] if level > 1 else package
-                    base = f"{above}.{base}".rstrip(".")
+                above = package.split(".")[: package.count(".") + 2 - level] if level else []
+                base = ".".join([*above, *([module] if module else [])])
                 inner = {f"{base}.{alias.name}" for alias in names}
                 modules = {each for each in inner if known(each)}
                 found.update(modules)

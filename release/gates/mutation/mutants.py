@@ -1,4 +1,4 @@
-"""What a mutant is: its name, what it changed, whether that is only wording, and what mutmut never mutates.
+"""What a mutant is: its name, what it changed, whether that can matter, and what mutmut never mutates.
 
 Pure: works on names and source text. Verdicts and floors are judged in `verdicts`.
 """
@@ -10,6 +10,7 @@ import re
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 __all__ = [
     "Mutant",
@@ -81,8 +82,8 @@ class Mutant:
     was: str
     """The lines that changed, before, without indentation."""
     becomes: str
-    wording: bool
-    """True when only a sentence for a person changed. Such a mutant is counted and not run."""
+    inert: bool
+    """True when only a sentence for a person or a type for the checker changed: counted, not run."""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -103,21 +104,22 @@ def read_mutant(*, module: str, name: str, original: str, mutated: str) -> Mutan
     function = ".".join(mangled.split("ǁ")[1:]) if "ǁ" in mangled else mangled.removeprefix("x_")
     before, after = (_plain(text, mangled) for text in (original, mutated))
     was, becomes = _changed_lines(before.splitlines(), after.splitlines())
-    # Reading Python is slow, so it is done only where a text was wrapped in XX or its case was changed.
+    # Reading Python is slow, so it is done only where it can matter.
     respelled = was.lower().replace("xx", "") == becomes.lower().replace("xx", "")
+    suspect = respelled or "cast(" in was
     return Mutant(
         module=module,
         name=name,
         function=function,
         was=was,
         becomes=becomes,
-        wording=respelled and _wording(ast.parse(before), ast.parse(after)),
+        inert=suspect and _inert(ast.parse(before), ast.parse(after)),
     )
 
 
 def _plain(source: str, mangled: str) -> str:
     """The function as text of its own: no indentation, and under one name whichever copy it is."""
-    return re.sub(rf"{mangled}__mutmut_(orig|\d+)", "function", textwrap.dedent(source), count=1)
+    return re.sub(rf"{mangled}__mutmut_(orig|\d+)", "function", textwrap.dedent(source))
 
 
 def _changed_lines(before: list[str], after: list[str]) -> tuple[str, str]:
@@ -132,37 +134,35 @@ def _changed_lines(before: list[str], after: list[str]) -> tuple[str, str]:
     return was, becomes
 
 
-def _wording(before: ast.AST, after: ast.AST) -> bool:
-    """True when the first difference of two trees is a text, and that text is for a person."""
-    path = _to_changed_text(before, after)
-    if not path:
-        return False
-    inner = path[-1]
-    for outer in reversed(path[:-1]):
+def _inert(before: ast.AST, after: ast.AST) -> bool:
+    """True when what differs first is text for a person, or the type in a `cast`."""
+    path = _to_change(before, after)
+    text = bool(path) and isinstance(path[-1], ast.Constant) and isinstance(path[-1].value, str)
+    for outer, inner in zip(path[-2::-1], path[:0:-1], strict=True):
         match outer:
             case ast.keyword():
-                return outer.arg in WORDING_KEYWORDS
+                return text and outer.arg in WORDING_KEYWORDS
             case ast.Call(func=func, args=args) if inner in args:
-                name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
                 raised = any(isinstance(above, ast.Raise) and above.exc is outer for above in path)
-                return raised or name in WORDING_CALLS
+                typed = _last_name(func) == "cast" and inner is args[0]
+                return typed or (text and (raised or _last_name(func) in WORDING_CALLS))
             case ast.IfExp() if inner is not outer.test:
                 pass
             case ast.BinOp() | ast.JoinedStr() | ast.FormattedValue():
                 pass
             case _:
-                return False
-        inner = outer
+                break
     return False
 
 
-def _to_changed_text(before: ast.AST, after: ast.AST) -> list[ast.AST]:
-    """The nodes from the root down to the first text that differs; empty when something else does."""
-    if isinstance(before, ast.Constant) and isinstance(after, ast.Constant):
-        texts = isinstance(before.value, str) and isinstance(after.value, str)
-        return [before] if texts and before.value != after.value else []
+def _to_change(before: ast.AST, after: ast.AST) -> list[ast.AST]:
+    """The nodes from the root down to the first that differs in kind or value; empty when none does."""
+    if type(before) is not type(after):
+        return [before]
+    if isinstance(before, ast.Constant) and before.value != getattr(after, "value", None):
+        return [before]
     for ours, theirs in zip(ast.iter_child_nodes(before), ast.iter_child_nodes(after), strict=False):
-        found = _to_changed_text(ours, theirs)
+        found = _to_change(ours, theirs)
         if found:
             return [before, *found]
     return []
@@ -236,8 +236,11 @@ def function_lines(source: str) -> list[tuple[str, range]]:
 
 def _plain_function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """True without decorators, or with exactly one that is `staticmethod` or `classmethod`."""
-    names = [getattr(decorator, "id", "") for decorator in node.decorator_list]
-    return not names or (len(names) == 1 and names[0] in ("staticmethod", "classmethod"))
+    match node.decorator_list:
+        case [] | [ast.Name(id="staticmethod" | "classmethod")]:
+            return True
+        case _:
+            return False
 
 
 def _acts(node: ast.stmt) -> bool:
@@ -298,8 +301,8 @@ def spread(names: Collection[str], seed: str) -> list[str]:
 
 def interleaved(groups: Sequence[Sequence[str]]) -> Iterator[str]:
     """One of each group in turn, until all are given."""
-    for place in range(max(map(len, groups), default=0)):
-        yield from (group[place] for group in groups if place < len(group))
+    for turn in zip_longest(*groups):
+        yield from (name for name in turn if name is not None)
 
 
 def _hashed(text: str) -> int:

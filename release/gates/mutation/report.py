@@ -65,7 +65,7 @@ def _module(
     return {
         "own_tests": list(measured.tests),
         "mutants": len(measured.mutants),
-        "wording": len(measured.mutants) - len(measured.runnable),
+        "inert": len(measured.mutants) - len(measured.runnable),
         **{str(each).replace(" ", "_"): measured.count(each) for each in Verdict},
         "not_run": len(measured.runnable) - len(measured.verdicts),
         "reused": measured.reused,
@@ -101,7 +101,7 @@ def report_of(
     totals = {each: sum(module.count(each) for module in measured) for each in Verdict}
     noticed = sum(totals[each] for each in NOTICED)
     ran = noticed + sum(totals[each] for each in UNNOTICED)
-    wording = sum(len(each.mutants) - len(each.runnable) for each in measured)
+    inert = sum(len(each.mutants) - len(each.runnable) for each in measured)
     passed_over = Counter(each.why for module in measured for each in module.skipped)
     without = [each.module for each in measured if each.module not in floors and each.runnable]
     share = f"{noticed * 100 / ran:.2f} %" if ran else "nothing ran"
@@ -116,7 +116,9 @@ def report_of(
         if each.verdicts
     ]
     checked.append(
-        Checked(what="not run", found=f"{wording} mutants that change only the wording of a message")
+        Checked(
+            what="not run", found=f"{inert} mutants that change only the words of a message or a cast's type"
+        )
     )
     checked.append(
         Checked(
@@ -138,7 +140,7 @@ def report_of(
         figures={
             "modules": len(measured),
             "mutants": sum(len(each.mutants) for each in measured),
-            "wording": wording,
+            "inert": inert,
             **{str(kind).replace(" ", "_"): count for kind, count in totals.items()},
             "not_mutated": passed_over.total(),
             "without_floor": len(without),

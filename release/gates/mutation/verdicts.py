@@ -92,7 +92,7 @@ class Measured:
     @property
     def runnable(self) -> list[Mutant]:
         """The mutants that tests are run against."""
-        return [mutant for mutant in self.mutants if not mutant.wording]
+        return [mutant for mutant in self.mutants if not mutant.inert]
 
     def count(self, *verdicts: Verdict) -> int:
         """How many mutants ended as one of these."""
@@ -172,7 +172,7 @@ def floor_problems(
             remedy="put it back and write the missing tests",
         )
         for name, was in before.items()
-        if floors.get(name, -1) < was and (name == REST or exists(name))
+        if (name not in floors or floors[name] < was) and (name == REST or exists(name))
     ]
     problems.extend(
         Problem(

@@ -59,13 +59,13 @@ def test_everything_is_run_once_and_reported(tmp_path: Path) -> None:
     modules = measured(root)["modules"]
     assert "release/left_out.py" not in modules
     assert modules["release/a.py"]["killed"] == modules["release/a.py"]["survived"] == 1
-    assert modules["release/a.py"]["wording"] == 1
+    assert modules["release/a.py"]["inert"] == 1
     assert modules["release/a.py"]["unnoticed"][0]["becomes"] == "return 7"
     assert modules["release/untested.py"]["no_test"] == 2
     assert report.kind is Kind.DONE
     assert report.sentence.startswith("5 of 8 mutants noticed (62.50 %), all, ")
     assert "4 modules have no floor of their own yet" in report.sentence
-    assert (report.figures["killed"], report.figures["survived"], report.figures["wording"]) == (5, 1, 4)
+    assert (report.figures["killed"], report.figures["survived"], report.figures["inert"]) == (5, 1, 4)
     assert "no evidence recorded" in output.getvalue()
     assert "release/a.py: 1 killed, 1 survived" in output.getvalue()
 

@@ -25,14 +25,14 @@ from release.model import Problem
 MODULE = "release/a.py"
 
 
-def mutant(number: int, *, wording: bool = False) -> Mutant:
+def mutant(number: int, *, inert: bool = False) -> Mutant:
     return Mutant(
         module=MODULE,
         name=f"release.a.x_make__mutmut_{number}",
         function="make",
         was=f"return {number}",
         becomes=f"return {number + 1}",
-        wording=wording,
+        inert=inert,
     )
 
 
@@ -74,8 +74,8 @@ def test_each_unexplained_survivor_and_untested_mutant_is_refused() -> None:
     """Above the floor, too: each one is looked at by a person once."""
     problems = judge([measured(K, S, N)], {MODULE: 1}, [])
     assert rules(problems) == ["mutation.survivor-explained", "mutation.has-test"]
-    assert "'return 1' -> 'return 2'" in problems[0].what
-    assert "no own test runs" in problems[1].what
+    assert problems[0].what == "no test notices 'return 1' -> 'return 2'"
+    assert problems[1].what == "no own test runs 'return 2' -> 'return 3'"
 
 
 def test_equivalent_mutant_counts_neither_way_and_accepted_one_as_unnoticed() -> None:
@@ -90,14 +90,14 @@ def test_equivalent_mutant_counts_neither_way_and_accepted_one_as_unnoticed() ->
 
 def test_mutants_of_other_shards_count_as_noticed_unless_accepted() -> None:
     """Each shard can hold the whole module against its floor; their own shards refuse what survives."""
-    found = measured(K, None, None, None)
+    found = measured(K, None, None, None, None)
     explained = {each.key: each for each in (explanation(1, ACCEPTED), explanation(2, EQUIVALENT))}
-    assert score(found, explained) == (2, 3)
+    assert score(found, explained) == (3, 4)
 
 
-def test_wording_does_not_count() -> None:
+def test_inert_mutants_do_not_count() -> None:
     """Such mutants are never run."""
-    found = Measured(module=MODULE, mutants=[mutant(0, wording=True)])
+    found = Measured(module=MODULE, mutants=[mutant(0, inert=True)])
     assert score(found, {}) == (0, 0)
     assert judge([found], {MODULE: 100, REST: 100}, []) == []
 
@@ -109,7 +109,8 @@ def test_modules_without_a_floor_are_held_together_against_the_rest_floor() -> N
     problems = judge([measured(S, N, K), measured(K)], {REST: 51}, [])
     assert rules(problems) == ["mutation.floor"]
     assert "2 of 4" in problems[0].what
-    assert "without a floor" in problems[0].where
+    assert problems[0].where == "all modules without a floor of their own"
+    assert problems[0].what.endswith("the floor is 51 %")
 
 
 def test_chosen_few_are_not_held_against_the_rest_floor() -> None:
@@ -144,12 +145,11 @@ def test_part_speaks_against_the_floor_only_when_chance_does_not_explain_it(
 
 def test_red_baseline_is_told_apart_from_survivors() -> None:
     """Tests that fail without a mutant would kill every mutant and prove nothing."""
-    red = Measured(
-        module=MODULE, tests=("tests/release/test_a.py",), mutants=[mutant(0)], baseline="1 failed"
-    )
+    tests = ("tests/release/test_a.py", "tests/release/test_b.py")
+    red = Measured(module=MODULE, tests=tests, mutants=[mutant(0)], baseline="1 failed")
     problems = judge([red], {MODULE: 100}, [])
     assert rules(problems) == ["mutation.baseline-is-green"]
-    assert problems[0].where == "tests/release/test_a.py"
+    assert problems[0].where == "tests/release/test_a.py, tests/release/test_b.py"
     assert "1 failed" in problems[0].what
 
 
@@ -168,19 +168,21 @@ def test_mutant_of_which_nothing_is_known_is_refused() -> None:
 
 def test_floor_never_falls_and_never_vanishes() -> None:
     """A ratchet: what was reached stays."""
-    before = {"release/a.py": 80, "release/b.py": 80, "release/gone.py": 80, "release/c.py": 80, REST: 50}
+    same = {"release/e.py": 80}
+    before = {"release/a.py": 80, "release/b.py": 0, "release/gone.py": 80, "release/c.py": 80, REST: 50}
     now = {"release/a.py": 79, "release/c.py": 81, REST: 49, "release/d.py": 0}
-    problems = floor_problems(now, before, lambda path: path != "release/gone.py")
+    problems = floor_problems(now | same, before | same, lambda path: path != "release/gone.py")
     assert [(each.rule, each.what) for each in problems] == [
         ("mutation.floor-only-rises", "was 80 % on the main branch and is 79 %"),
-        ("mutation.floor-only-rises", "was 80 % on the main branch and is gone"),
+        ("mutation.floor-only-rises", "was 0 % on the main branch and is gone"),
         ("mutation.floor-only-rises", "was 50 % on the main branch and is 49 %"),
     ]
 
 
 def test_floor_of_a_module_that_does_not_exist_is_refused() -> None:
     """A renamed module would lose its floor unseen."""
-    problems = floor_problems({"release/old.py": 80, REST: 10}, {}, lambda _: False)
+    floors = {"release/old.py": 80, "release/new.py": 80, REST: 10}
+    problems = floor_problems(floors, {}, "release/new.py".__eq__)
     assert rules(problems) == ["mutation.floor-fits"]
     assert "release/old.py" in problems[0].where
 
@@ -212,8 +214,11 @@ ENTRY = 'module = "m"\nfunction = "f"\nwas = "a"\nbecomes = "b"\n'
     ("text", "says"),
     [
         ("[[survivor", "no TOML"),
-        ("survivor = 3", "not an array"),
-        ("survivor = [3]", "exactly the texts"),
+        ("survivor = 3", "`survivor` is not an array of tables"),
+        (
+            "survivor = [3]",
+            "entry 1 does not have exactly the texts module, function, was, becomes, kind, reason",
+        ),
         (f'[[survivor]]\n{ENTRY}kind = "accepted"', "exactly the texts"),
         (f'[[survivor]]\n{ENTRY}kind = "accepted"\nreason = 3', "exactly the texts"),
         (f'[[survivor]]\n{ENTRY}kind = "fine"\nreason = "so"', "of kind 'fine'"),
