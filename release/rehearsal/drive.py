@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.version import Version
+from rich.console import Console
 
 from release import pythons
 from release.binding import record
@@ -314,9 +315,11 @@ def _judged(
     problems = [*digest_problems(started, ledger), *defects(started)]
     seconds = time.monotonic() - began
     context.console.rule("rehearsed", align="left")
-    for table in (stage_table(done, seconds), digest_table(started, ledger)):
-        # A log has no width of its own, and a folded digest cannot be searched for.
-        context.console.print(table, width=None if context.console.is_terminal else _LOG_WIDTH)
+    # A log has no width of its own, and a folded digest cannot be searched for.
+    own = context.console
+    wide = own if own.is_terminal else Console(file=own.file, width=_LOG_WIDTH, highlight=False)
+    wide.print(stage_table(done, seconds))
+    wide.print(digest_table(started, ledger))
     if problems:
         raise Refused(*problems)
     notes += plan.absent

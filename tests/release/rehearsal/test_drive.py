@@ -179,12 +179,13 @@ def test_rehearsal_goes_all_the_way(repo: Repo, player: Player, tmp_path: Path) 
     assert player.sessions == ["prepare", *WHOLE]
     assert player.installed == ["prepare", *dict.fromkeys(WHOLE)]
     said = printed(ready)
+    kept = Ledger.read(repo.root / "report" / "rehearsal")
     assert "lint is proved" in said
     assert said.count("the same") >= 4
+    assert all(artifact.sha256 in said for artifact in kept.opening.artifacts), "a digest is folded"
     notes = {each.found for each in report.checked if each.what == "not shown here"}
     assert "test 3.14: no Python 3.14 here" in notes
     assert left(tmp_path) == []
-    kept = Ledger.read(repo.root / "report" / "rehearsal")
     assert [(line.stage, line.leg) for line in kept.lines][-5:] == [
         ("testpypi", "all"),
         ("smoke", "testpypi"),
