@@ -93,6 +93,24 @@ def test_published_tag_may_release(repo: Repo, clone: Scratch) -> None:
     assert checkout.dirty() == []
 
 
+def test_a_shallow_detached_checkout_can_be_rehearsed(repo: Repo, tmp_path: Path) -> None:
+    """What a workflow checks out for a pull request: one commit, on no branch."""
+    repo.write("other.txt", "x")
+    repo.commit()
+    shallow = tmp_path / "shallow"
+    repo.git("clone", "--quiet", "--depth", "1", repo.root.as_uri(), str(shallow))
+    checkout = Checkout(shallow, LocalRunner())
+    head = checkout.head()
+    LocalRunner()(["git", "checkout", "--quiet", "--detach"], cwd=shallow)
+    LocalRunner()(["git", "branch", "--delete", "--force", "main"], cwd=shallow)
+    (tmp_path / "scratch").mkdir()
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "GIT_CONFIG_NOSYSTEM": "1"}
+    found = scratch.clone(LocalRunner(), shallow, tmp_path / "scratch", env)
+    assert found.publish("v0.1.0")
+    facts = Checkout(found.root, LocalRunner()).tag_facts("v0.1.0")
+    assert may_release(facts, version=Version("0.1.0"), commit=head) == []
+
+
 def test_without_ssh_keygen_there_is_no_tag(clone: Scratch, tmp_path: Path) -> None:
     """The machine cannot sign: main is pushed, no tag is made, and the caller hears of it."""
     (tmp_path / "bin").mkdir()
