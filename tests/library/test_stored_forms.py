@@ -26,7 +26,7 @@ NEAR_MISSES = [
     b"[]",
     b"null",
     b"NaN",
-    b"[" * 5_000,
+    b"[" * 300,
     GOOD[:-1],
     GOOD + b"}",
     GOOD.replace(b'"delivery_attempts": 0', b'"delivery_attempts": -1'),

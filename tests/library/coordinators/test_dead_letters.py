@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import redis.asyncio as aioredis
 
 from tests.library.conftest import START_US, MakeCoordinator
 from tests.library.support.builders import INPUT, WORLD, drain, ids_of, make_message, take
+from tests.library.support.commands import Send, intercept
 from tests.library.support.peek import Peek
 from tests.library.v0_model import v0_entry
 from tta_agent_coordination import FailureType, RedisMessageCoordinator
@@ -194,3 +196,26 @@ async def test_dead_letters_of_a_requeued_message_can_be_drained(
     ids = [letter.id for letter in await coordinator.dead_letters(WORLD)]
     assert await coordinator.requeue_dead(WORLD, ids) == 2
     assert await drain(coordinator) == ["message-1", "message-2"]
+
+
+async def test_requeue_by_two_operators_sends_once(
+    make_coordinator: MakeCoordinator, client: aioredis.Redis, peek: Peek
+) -> None:
+    """Broken: both saw the letter, both sent it again."""
+    slow, fast = make_coordinator(client=client), make_coordinator()
+    await bury(fast, "message-1")
+    (letter,) = await fast.dead_letters(WORLD)
+    seen = 0
+
+    async def overtaken(send: Send, args: tuple[object, ...], options: dict[str, object]) -> object:
+        nonlocal seen
+        seen += args[0] == "EVALSHA"
+        if seen == 3:  # the slow one has read both pages of letters and is about to send
+            assert await fast.requeue_dead(WORLD, [letter.id]) == 1
+        return await send(*args, **options)
+
+    with intercept(client, overtaken):
+        assert await slow.requeue_dead(WORLD, [letter.id]) == 0
+    assert seen == 3
+    assert len(await peek.ready(WORLD)) == 1
+    assert await drain(fast) == ["message-1"]

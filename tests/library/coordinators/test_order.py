@@ -140,3 +140,20 @@ async def test_order_among_aged_messages_is_the_oldest_first(
         await coordinator.send_message(INPUT, WORLD, make_message(f"{priority.name}-id", priority=priority))
     clock.advance(20)
     assert await drain(coordinator) == ["LOW-id", "HIGH-id", "NORMAL-id"]
+
+
+async def test_aged_message_goes_back_to_its_own_level(
+    make_coordinator: MakeCoordinator, clock: ManualClock, peek: Peek
+) -> None:
+    """Broken: a message that was served for its age forgets how urgent it is."""
+    coordinator = make_coordinator(ageing=10)
+    for priority in (MessagePriority.LOW, MessagePriority.NORMAL, MessagePriority.HIGH):
+        await coordinator.send_message(INPUT, WORLD, make_message(f"{priority.name}-id", priority=priority))
+    clock.advance(20)
+    for level in (1, 5, 9):
+        before = await peek.level(WORLD, level)
+        received = await take(coordinator)
+        assert await coordinator.release(WORLD, received.token) is True
+        assert await peek.level(WORLD, level) == before
+        assert await coordinator.ack(WORLD, (await take(coordinator)).token) is True
+        assert await peek.level(WORLD, level) == {}

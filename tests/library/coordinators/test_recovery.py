@@ -20,7 +20,7 @@ from tests.library.support.builders import (
 )
 from tests.library.support.peek import Peek
 from tests.library.v0_model import V0Coordinator, v0_entry
-from tta_agent_coordination import AgentId, MessagePriority, RedisMessageCoordinator
+from tta_agent_coordination import AgentId, FailureType, MessagePriority, RedisMessageCoordinator
 from tta_agent_coordination.testing import ManualClock
 
 
@@ -223,3 +223,21 @@ async def test_recovered_entry_keeps_its_text(
     assert await peek.queue(WORLD) == await peek.ready(WORLD)
     entry = json.loads((await peek.ready(WORLD))[0])
     assert (entry["delivery_attempts"], entry["last_error"]) == (0, None)
+
+
+@pytest.mark.parametrize("end", ["ack", "nack_permanent"])
+async def test_what_was_counted_of_a_message_goes_with_it(
+    coordinator: RedisMessageCoordinator, clock: ManualClock, peek: Peek, end: str
+) -> None:
+    """Broken: each message that ever came back leaves a count behind as long as its inbox is busy."""
+    await send_ids(coordinator, ["message-1", "message-2"])
+    await take(coordinator, WORLD, 1)
+    clock.advance(2)
+    received = await take(coordinator)
+    assert await peek.raw("HLEN", peek.key("lapses", WORLD)) == 1
+    if end == "ack":
+        assert await coordinator.ack(WORLD, received.token) is True
+    else:
+        assert await coordinator.nack(WORLD, received.token, FailureType.PERMANENT) is True
+    assert await peek.raw("HLEN", peek.key("lapses", WORLD)) == 0
+    assert len(await peek.ready(WORLD)) == 1

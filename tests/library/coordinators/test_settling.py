@@ -341,6 +341,29 @@ async def test_release_never_becomes_poison(make_coordinator: MakeCoordinator) -
     assert await drain(coordinator) == ["message-1"]
 
 
+@pytest.mark.parametrize("how", ["ack", "ack_then_send", "nack", "nack_permanent", "release"])
+async def test_every_settlement_ends_the_lease(
+    make_coordinator: MakeCoordinator, peek: Peek, how: str
+) -> None:
+    """Broken: a deadline or a note that outlives its reservation is reclaimed for nobody."""
+    coordinator = make_coordinator()
+    await send_ids(coordinator, ["message-1", "message-2"])
+    token, held = (await take(coordinator)).token, (await take(coordinator)).token
+    match how:
+        case "ack":
+            assert await coordinator.ack(WORLD, token) is True
+        case "ack_then_send":
+            assert await coordinator.ack(WORLD, token, then_send=[(INPUT, make_message())]) is True
+        case "release":
+            assert await coordinator.release(WORLD, token) is True
+        case _:
+            failure = FailureType.PERMANENT if how == "nack_permanent" else FailureType.TRANSIENT
+            assert await coordinator.nack(WORLD, token, failure) is True
+    assert list(await peek.reserved(WORLD)) == [held]
+    assert list(await peek.deadlines(WORLD)) == [held]
+    assert await peek.raw("HKEYS", peek.key("inflight", WORLD)) == [held.encode()]
+
+
 async def test_ack_then_send_does_both(coordinator: RedisMessageCoordinator) -> None:
     """Broken: acknowledging and the follow-ups are one step."""
     await coordinator.send_message(INPUT, WORLD, make_message())

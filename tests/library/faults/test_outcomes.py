@@ -22,7 +22,7 @@ from tta_agent_coordination import (
     OutcomeUnknownError,
     RedisMessageCoordinator,
 )
-from tta_agent_coordination.coordinators import _discovery
+from tta_agent_coordination.coordinators import _calls, _discovery
 
 
 class FailOn:
@@ -92,6 +92,19 @@ async def test_cancelled_waiting_calls_free_the_gate(private_server: RealServer)
         )
         assert all(answer.delivered for answer in again)
     await lane.close()
+
+
+async def test_turn_that_came_too_late_is_passed_on() -> None:
+    """Broken: a call that is cancelled just when its turn comes keeps the turn."""
+    gate = _calls._Gate(1)  # pyright: ignore[reportPrivateUsage]
+    await gate.enter()
+    late = asyncio.create_task(gate.enter())
+    await asyncio.sleep(0)
+    gate.leave()
+    late.cancel()
+    await asyncio.gather(late, return_exceptions=True)
+    await asyncio.wait_for(gate.enter(), timeout=5)
+    gate.leave()
 
 
 async def test_broadcast_pipeline_that_breaks_tells_every_recipient(
