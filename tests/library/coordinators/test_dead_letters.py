@@ -203,6 +203,9 @@ async def test_requeue_by_two_operators_sends_once(
 ) -> None:
     """Broken: both saw the letter, both sent it again."""
     slow, fast = make_coordinator(client=client), make_coordinator()
+    await bury(slow, "message-0")
+    await slow.requeue_dead(WORLD, [letter.id for letter in await slow.dead_letters(WORLD)])
+    assert await drain(slow) == ["message-0"]
     await bury(fast, "message-1")
     (letter,) = await fast.dead_letters(WORLD)
     seen = 0
