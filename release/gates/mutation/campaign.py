@@ -65,8 +65,8 @@ SAMPLE_MUTANTS = 12
 SAMPLE_TEST_FILES = 3
 """A module that more test files judge takes too long for a sample."""
 
-KILLED = 124
-"""The code of a program that the runner ended because its time was over."""
+KILLED = (124, -9)
+"""The codes of a driver that the runner ended because its time was over, and of one that ended itself."""
 
 
 class Part(enum.StrEnum):
@@ -198,6 +198,11 @@ class Campaign:
     def _stop(self) -> Path:
         """While this file exists, no mutant is begun."""
         return self.scratch / "stop"
+
+    @property
+    def _sign(self) -> Path:
+        """This file exists as soon as a mutant is judged."""
+        return self.scratch / "sign"
 
     def _say(self, text: str) -> None:
         self.context.console.print(f"  {text}", markup=False)
@@ -334,6 +339,7 @@ class Campaign:
                 "results": str(slot.results),
                 "stop": str(self._stop),
                 "parent": os.getpid(),
+                "sign": str(self._sign),
                 "until": until,
             }
             left = None if until is None else min(SAMPLE_MODULE_S, until + SAMPLE_LATE_S - time.time())
@@ -346,13 +352,18 @@ class Campaign:
             slot.restore(measured.module, original)
             free.put(slot)
         return dataclasses.replace(
-            _with_troubles(measured, job.names, answers, ended),
+            _with_troubles(measured, job.names, answers, ended, sampled=self._sampled),
             took_ms=round((time.monotonic() - began) * 1000),
         )
 
 
 def _with_troubles(
-    measured: Measured, names: Sequence[str], answers: Sequence[tuple[str, str, int]], ended: Finished
+    measured: Measured,
+    names: Sequence[str],
+    answers: Sequence[tuple[str, str, int]],
+    ended: Finished,
+    *,
+    sampled: bool,
 ) -> Measured:
     """Add what a driver answered: verdicts, or why there are none."""
     verdicts = dict(measured.verdicts)
@@ -366,7 +377,7 @@ def _with_troubles(
             baseline = ended.tail()
         elif kind == "control" and code != 0:
             failure = f"the tests pass once and fail when they are run again without a mutant (code {code})"
-    if not ended.ok and ended.code != KILLED:
+    if not ended.ok and not (sampled and ended.code in KILLED):
         # Without a single answer it was the tests that could not be imported.
         baseline, failure = (baseline, ended.tail()) if answers else (ended.tail(), "")
     return dataclasses.replace(measured, verdicts=verdicts, baseline=baseline, failure=failure)

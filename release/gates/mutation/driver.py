@@ -12,11 +12,12 @@ import math
 import multiprocessing
 import os
 import queue
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Protocol
 
 __all__ = ["generate", "judge"]
@@ -104,9 +105,18 @@ def judge(job: Mapping[str, Any]) -> None:
     Args:
         job: `tests`: the files that judge; `mutants`: names; `results`: where answers go, one JSON line each
             (`baseline`, `control`, then `mutant` with the exit code of pytest); `stop`: a file whose presence
-            ends the work; `parent`: the process whose end does, too; `until`: seconds since the epoch after
-            which no mutant is begun, or None.
+            ends the work; `parent`: the process whose end does, too; `sign`: a file that the first verdict
+            of all drivers leaves; `until`: seconds since the epoch after which no mutant is begun, and after
+            which nothing goes on once there is the sign; or None.
     """
+    if job["until"] is not None:
+
+        def on_alarm(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            _end_if_late(job)
+
+        signal.signal(signal.SIGALRM, on_alarm)
+        signal.setitimer(signal.ITIMER_REAL, POLL_S, POLL_S)
     for folder in ("mutants", "mutants/src"):
         sys.path.insert(0, str(Path(folder).absolute()))
     config = _mutmut("configuration").config()
@@ -133,7 +143,9 @@ def judge(job: Mapping[str, Any]) -> None:
         try:
             for name, verdict in _answers(job, runner, config):
                 tell("control" if name == CONTROL else "mutant", verdict, name)
-                if name == CONTROL and verdict != 0:
+                if name != CONTROL:
+                    Path(job["sign"]).touch()
+                elif verdict != 0:
                     return
         finally:
             runner.stop_all_workers()
@@ -169,6 +181,12 @@ def _answers(job: Mapping[str, Any], runner: _Runner, config: _Config) -> Iterat
                 continue
             yield name, result.exit_code
             break
+
+
+def _end_if_late(job: Mapping[str, Any]) -> None:
+    """End this process and all it started, in a sample that has a verdict and no time left."""
+    if time.time() >= job["until"] and Path(job["sign"]).exists():
+        os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def _over(job: Mapping[str, Any]) -> bool:

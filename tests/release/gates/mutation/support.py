@@ -153,7 +153,7 @@ class Machine:
         answers: list[dict[str, Any]] = [{"kind": "baseline", "code": self.baseline, "name": ""}]
         if not self.baseline:
             answers.append({"kind": "control", "code": self.control, "name": driver.CONTROL})
-        self.modules.extend(str(path.relative_to(cwd / "mutants")) for path in mutated)
+        self.modules.extend(path.relative_to(cwd / "mutants").as_posix() for path in mutated)
         if self.late:
             self.dies = (124, "")
         elif not self.baseline and not self.control:

@@ -4,7 +4,9 @@ import itertools
 import json
 import os
 import queue
+import signal
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -85,8 +87,23 @@ class StandIn:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def timers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """What the driver asked of the system's clock and signals; nothing is really set."""
+    asked: list[tuple[object, ...]] = []
+
+    def ask(*words: object) -> None:
+        asked.append(words)
+
+    monkeypatch.setattr(driver.signal, "signal", ask)
+    monkeypatch.setattr(driver.signal, "setitimer", ask)
+    monkeypatch.setattr(driver.os, "killpg", ask)
+    return asked
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timers: list[tuple[object, ...]]) -> Path:
     """A working directory and a `sys.path` that the driver may change."""
+    assert timers == []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     return tmp_path
@@ -102,7 +119,7 @@ def judged(
     """Run the driver on mutants; returns its answers."""
     monkeypatch.setattr(driver, "_mutmut", stand_in.module)
     job = {"tests": ["t"], "mutants": mutants, "results": "r.jsonl", "stop": "stop", "until": until}
-    driver.judge(job | {"parent": os.getppid() if parent is None else parent})
+    driver.judge(job | {"parent": os.getppid() if parent is None else parent, "sign": "sign"})
     lines = Path("r.jsonl").read_text(encoding="utf-8").splitlines()
     return [(each["kind"], each["code"], each["name"]) for each in map(json.loads, lines)]
 
@@ -176,6 +193,37 @@ def test_time_over_under_a_running_mutant(workplace: Path, monkeypatch: pytest.M
     answers = judged(stand_in, monkeypatch, "a.x_make__mutmut_1", "a.x_make__mutmut_2", until=2.0)
     assert [name for _, _, name in answers] == ["", driver.CONTROL, "a.x_make__mutmut_1"]
     assert len(stand_in.submitted) == 3
+
+
+def test_late_driver_ends_itself_once_anything_is_judged(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, timers: list[tuple[object, ...]]
+) -> None:
+    """A module whose tests are slow does not hold up a sample that has what it needs."""
+    judged(StandIn(), monkeypatch, "a.x_none__mutmut_1", until=1.0)
+    (number, handler), timer = timers
+    assert number == signal.SIGALRM
+    assert callable(handler)
+    assert timer == (signal.ITIMER_REAL, driver.POLL_S, driver.POLL_S)
+    assert (workplace / "sign").exists()
+    handler(number, None)
+    assert timers[2:] == [(os.getpgrp(), signal.SIGKILL)]
+    (workplace / "sign").unlink()
+    handler(number, None)
+    assert len(timers) == 3
+
+
+def test_driver_in_time_goes_on(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, timers: list[tuple[object, ...]]
+) -> None:
+    """Without a sample's end there is no timer; before it the timer does nothing."""
+    del workplace
+    judged(StandIn(), monkeypatch, "a.x_none__mutmut_1")
+    assert timers == []
+    judged(StandIn(), monkeypatch, "a.x_none__mutmut_1", until=time.time() + 99)
+    handler = timers[0][1]
+    assert callable(handler)
+    handler(signal.SIGALRM, None)
+    assert len(timers) == 2
 
 
 def test_driver_ends_with_the_stage_that_started_it(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

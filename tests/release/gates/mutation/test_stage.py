@@ -342,6 +342,13 @@ def test_driver_that_dies_is_refused_and_its_answers_are_kept(tmp_path: Path) ->
     assert again.judged == []
 
 
+def test_driver_that_is_killed_outside_of_a_sample_is_refused(tmp_path: Path) -> None:
+    """Where no time was set, being killed is a failure."""
+    assert set(rules(refusal(project(tmp_path), Machine(dies=(-9, "Killed"))))) == {"mutation.runs"}
+    sampled = context_of(project(tmp_path / "other"), Machine(dies=(-9, "")), Options(sample=600))[0]
+    assert stage.run("mutation", sampled).kind is Kind.DONE
+
+
 def test_interrupted_run_stops_its_drivers_and_keeps_their_answers(tmp_path: Path) -> None:
     """Ctrl-C in the second hour loses nothing."""
     root, machine = project(tmp_path), Machine()
