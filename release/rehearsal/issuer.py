@@ -47,10 +47,12 @@ class Job:
 class Issuer:
     """Signs ID tokens (RS256) for the jobs it was told of, and publishes its keys."""
 
-    def __init__(self, facts: PublisherFacts, clock: Callable[[], dt.datetime]) -> None:
+    def __init__(
+        self, facts: PublisherFacts, clock: Callable[[], dt.datetime], key: rsa.RSAPrivateKey | None = None
+    ) -> None:
         self._facts = facts
         self._clock = clock
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._key = key or rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._key_id = secrets.token_hex(8)
         self._jobs: dict[str, Mapping[str, object]] = {}
         self.base = ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from release.indexes import INDEXES, IndexName
 from release.rehearsal.index import TOKEN_LIFE, LoopbackIndex
@@ -18,6 +19,8 @@ from release.rehearsal.minting import Publisher
 from release.rehearsal.wire import Request, Response
 from tests.release.rehearsal.support import FACTS, METADATA, SDIST, SDIST_NAME, WHEEL, WHEEL_NAME, fields
 
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+"""One for all tests: making it is what takes time."""
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -36,7 +39,7 @@ class Counter:
 
     def __init__(self, folder: Path, name: IndexName = IndexName.PYPI) -> None:
         self.clock = Clock()
-        self.issuer = Issuer(FACTS, self.clock)
+        self.issuer = Issuer(FACTS, self.clock, KEY)
         self.index = LoopbackIndex(
             INDEXES[name], folder=folder, clock=self.clock, keys=lambda: self.issuer.keys
         )
