@@ -109,14 +109,24 @@ def judge(job: Mapping[str, Any]) -> None:
             of all drivers leaves; `until`: seconds since the epoch after which no mutant is begun, and after
             which nothing goes on once there is the sign; or None.
     """
-    if job["until"] is not None:
+    if job["until"] is None:
+        _judge(job)
+        return
 
-        def on_alarm(number: int, frame: FrameType | None) -> None:
-            del number, frame
-            _end_if_late(job)
+    def on_alarm(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        _end_if_late(job)
 
-        signal.signal(signal.SIGALRM, on_alarm)
-        signal.setitimer(signal.ITIMER_REAL, POLL_S, POLL_S)
+    signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, POLL_S, POLL_S)
+    try:
+        _judge(job)
+    finally:
+        # While Python shuts down, an alarm would end it with a failure.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _judge(job: Mapping[str, Any]) -> None:
     for folder in ("mutants", "mutants/src"):
         sys.path.insert(0, str(Path(folder).absolute()))
     config = _mutmut("configuration").config()

@@ -200,16 +200,17 @@ def test_late_driver_ends_itself_once_anything_is_judged(
 ) -> None:
     """A module whose tests are slow does not hold up a sample that has what it needs."""
     judged(StandIn(), monkeypatch, "a.x_none__mutmut_1", until=1.0)
-    (number, handler), timer = timers
+    (number, handler), timer, no_timer = timers
     assert number == signal.SIGALRM
     assert callable(handler)
     assert timer == (signal.ITIMER_REAL, driver.POLL_S, driver.POLL_S)
+    assert no_timer == (signal.ITIMER_REAL, 0)
     assert (workplace / "sign").exists()
     handler(number, None)
-    assert timers[2:] == [(os.getpgrp(), signal.SIGKILL)]
+    assert timers[3:] == [(os.getpgrp(), signal.SIGKILL)]
     (workplace / "sign").unlink()
     handler(number, None)
-    assert len(timers) == 3
+    assert len(timers) == 4
 
 
 def test_driver_in_time_goes_on(
@@ -223,7 +224,7 @@ def test_driver_in_time_goes_on(
     handler = timers[0][1]
     assert callable(handler)
     handler(signal.SIGALRM, None)
-    assert len(timers) == 2
+    assert len(timers) == 3
 
 
 def test_driver_ends_with_the_stage_that_started_it(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
