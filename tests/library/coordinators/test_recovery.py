@@ -123,10 +123,10 @@ async def test_recover_finds_more_than_one_page(
     coordinator: RedisMessageCoordinator, clock: ManualClock
 ) -> None:
     """Broken: one script reclaims a bounded number; a call of recover goes on until nothing has expired."""
-    ids = await send_ids(coordinator, [f"message-{n:03}" for n in range(130)])
-    await take_many(coordinator, 130)
+    ids = await send_ids(coordinator, [f"message-{n:03}" for n in range(105)])
+    await take_many(coordinator, 105)
     clock.advance(6)
-    assert await coordinator.recover_pending(WORLD) == 130
+    assert await coordinator.recover_pending(WORLD) == 105
     assert await drain(coordinator) == ids
 
 
@@ -134,8 +134,8 @@ async def test_receive_reclaims_behind_more_than_one_page(
     coordinator: RedisMessageCoordinator, clock: ManualClock
 ) -> None:
     """Broken: a receive after a mass death hands something over, and order inside the level holds."""
-    ids = await send_ids(coordinator, [f"message-{n:03}" for n in range(130)])
-    await take_many(coordinator, 130)
+    ids = await send_ids(coordinator, [f"message-{n:03}" for n in range(105)])
+    await take_many(coordinator, 105)
     clock.advance(6)
     assert sorted(await drain(coordinator)) == ids
 

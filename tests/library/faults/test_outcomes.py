@@ -15,7 +15,7 @@ from tests.library.conftest import MakeCoordinator
 from tests.library.support.builders import INPUT, NARRATIVE, WORLD, drain, make_message, send_ids, take
 from tests.library.support.commands import Send, intercept
 from tests.library.support.peek import Peek
-from tests.library.support.servers import Lane, RealLane, RealServer
+from tests.library.support.servers import RealLane, RealServer
 from tta_agent_coordination import (
     MessageCoordinatorError,
     MessageType,
@@ -23,6 +23,7 @@ from tta_agent_coordination import (
     RedisMessageCoordinator,
 )
 from tta_agent_coordination.coordinators import _calls, _discovery
+from tta_agent_coordination.testing import ManualClock
 
 
 class FailOn:
@@ -168,9 +169,11 @@ async def test_broadcast_of_a_bad_payload_tells_every_recipient(coordinator: Red
 
 
 async def test_thousands_of_inboxes_are_recovered(
-    coordinator: RedisMessageCoordinator, lane: Lane, peek: Peek, monkeypatch: pytest.MonkeyPatch
+    real_lane: RealLane, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Broken: an index longer than one page, or than what a process remembers, hides inboxes."""
+    peek = Peek(real_lane.client())
+    coordinator = RedisMessageCoordinator(real_lane.client(), clock=clock)
     monkeypatch.setattr(_discovery, "_MEMO", 2)
     await peek.raw("SADD", "ao:inboxes", *(f"agent:{n}" for n in range(1_500)))
     for n in range(5):
@@ -182,4 +185,4 @@ async def test_thousands_of_inboxes_are_recovered(
     received = await take(coordinator, WORLD, 5)
     await peek.raw("ZADD", peek.key("reserved_deadlines", WORLD), 1, received.token)
     assert await coordinator.recover_pending() == 1
-    await Peek(lane.client()).raw("FLUSHALL")
+    await peek.raw("FLUSHALL")
