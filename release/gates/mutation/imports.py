@@ -102,7 +102,7 @@ class Graph:
         """
         stem = _stem(module)
         mirror = _mirror(module)
-        stems = {_stem(path) for path in self.sources if not path.startswith("tests/")}
+        stems = {_stem(path) for path in self.sources}
         tests = [path for path in sorted(self.sources) if is_test(path)]
 
         def after(path: str) -> bool:
@@ -155,7 +155,7 @@ def _stem(module: str) -> str:
     """What a module's tests are named after: `_keys.py` is `keys`, a package's `__init__.py` the package."""
     path = PurePosixPath(module)
     name = path.parent.name if path.stem == "__init__" else path.stem
-    return name.strip("_")
+    return name.removeprefix("_")
 
 
 def _named_after(test: str, stems: Iterable[str]) -> list[str]:
@@ -180,20 +180,17 @@ def _imported(path: str, text: str, known: Callable[[str], bool]) -> tuple[set[s
     found: set[str] = set()
     texts: set[str] = set()
     for node in ast.walk(ast.parse(text, filename=path)):
-        match node:
-            case ast.Import(names=names):
-                found.update(alias.name for alias in names)
-            case ast.ImportFrom(module=module, names=names, level=level):
-                above = package.split(".")[: package.count(".") + 2 - level] if level else []
-                base = ".".join([*above, *([module] if module else [])])
-                inner = {f"{base}.{alias.name}" for alias in names}
-                modules = {each for each in inner if known(each)}
-                found.update(modules)
-                if len(modules) < len(inner):
-                    found.add(base)
-            case ast.Constant(value=str() as value):
-                texts.add(value)
-            case _:
-                pass
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            inner = {f"{base}.{alias.name}" for alias in node.names}
+            modules = {each for each in inner if known(each)}
+            found.update(modules)
+            if len(modules) < len(inner):
+                found.add(base)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.add(node.value)
     found, texts = ({each for each in names if known(each)} - {name} for names in (found, texts))
     return found, texts

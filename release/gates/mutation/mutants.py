@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 
 __all__ = [
     "Mutant",
@@ -100,7 +100,7 @@ def read_mutant(*, module: str, name: str, original: str, mutated: str) -> Mutan
         original: Source of the function, as mutmut copied it.
         mutated: Source of the mutant.
     """
-    mangled = name.rpartition(".")[2].partition("__mutmut_")[0]
+    mangled = name.rpartition(".")[2].split("__mutmut_")[0]
     function = ".".join(mangled.split("ǁ")[1:]) if "ǁ" in mangled else mangled.removeprefix("x_")
     before, after = (_plain(text, mangled) for text in (original, mutated))
     was, becomes = _changed_lines(before.splitlines(), after.splitlines())
@@ -138,7 +138,7 @@ def _inert(before: ast.AST, after: ast.AST) -> bool:
     """True when what differs first is text for a person, or the type in a `cast`."""
     path = _to_change(before, after)
     text = bool(path) and isinstance(path[-1], ast.Constant) and isinstance(path[-1].value, str)
-    for outer, inner in zip(path[-2::-1], path[:0:-1], strict=True):
+    for inner, outer in pairwise(path[::-1]):
         match outer:
             case ast.keyword():
                 return text and outer.arg in WORDING_KEYWORDS
@@ -159,7 +159,7 @@ def _to_change(before: ast.AST, after: ast.AST) -> list[ast.AST]:
     """The nodes from the root down to the first that differs in kind or value; empty when none does."""
     if type(before) is not type(after):
         return [before]
-    if isinstance(before, ast.Constant) and before.value != getattr(after, "value", None):
+    if isinstance(before, ast.Constant) and ast.dump(before) != ast.dump(after):
         return [before]
     for ours, theirs in zip(ast.iter_child_nodes(before), ast.iter_child_nodes(after), strict=False):
         found = _to_change(ours, theirs)
@@ -188,33 +188,34 @@ def skipped(module: str, source: str) -> list[Skipped]:
     def add(node: ast.stmt | ast.expr, what: str, why: str) -> None:
         found.append(Skipped(module=module, line=node.lineno, what=what, why=why))
 
-    def function(node: ast.FunctionDef | ast.AsyncFunctionDef, prefix: str, enumeration: bool) -> None:
-        name = f"{prefix}{node.name}"
+    def function(
+        node: ast.FunctionDef | ast.AsyncFunctionDef,
+        prefix: str = "",
+        untouched: frozenset[str] = UNTOUCHED_NAMES,
+    ) -> None:
         if not _plain_function(node):
-            add(node, name, "decorated function")
-        elif node.name in UNTOUCHED_NAMES or (enumeration and node.name in ENUM_HOOKS):
-            add(node, name, "function left alone by name")
+            add(node, f"{prefix}{node.name}", "decorated function")
+        elif node.name in untouched:
+            add(node, f"{prefix}{node.name}", "function left alone by name")
+
+    def members(node: ast.ClassDef) -> None:
+        enumeration = any(_last_name(base) in ENUM_NAMES for base in node.bases)
+        untouched = UNTOUCHED_NAMES | ENUM_HOOKS if enumeration else UNTOUCHED_NAMES
+        for inner in node.body:
+            if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+                function(inner, f"{node.name}.", untouched)
+            elif isinstance(inner, ast.ClassDef):
+                add(inner, f"{node.name}.{inner.name}", "class inside a class")
+            elif _acts(inner):
+                add(inner, f"{node.name}: {_first_line(inner)}", "class body")
 
     for statement in ast.parse(source).body:
-        match statement:
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                function(statement, "", enumeration=False)
-            case ast.ClassDef():
-                enumeration = any(_last_name(base) in ENUM_NAMES for base in statement.bases)
-                for inner in statement.body:
-                    match inner:
-                        case ast.FunctionDef() | ast.AsyncFunctionDef():
-                            function(inner, f"{statement.name}.", enumeration)
-                        case ast.ClassDef():
-                            add(inner, f"{statement.name}.{inner.name}", "class inside a class")
-                        case _ if _acts(inner):
-                            add(inner, f"{statement.name}: {_first_line(inner)}", "class body")
-                        case _:
-                            pass
-            case _ if _acts(statement):
-                add(statement, _first_line(statement), "module level")
-            case _:
-                pass
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            function(statement)
+        elif isinstance(statement, ast.ClassDef):
+            members(statement)
+        elif _acts(statement):
+            add(statement, _first_line(statement), "module level")
     return found
 
 
@@ -236,11 +237,8 @@ def function_lines(source: str) -> list[tuple[str, range]]:
 
 def _plain_function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """True without decorators, or with exactly one that is `staticmethod` or `classmethod`."""
-    match node.decorator_list:
-        case [] | [ast.Name(id="staticmethod" | "classmethod")]:
-            return True
-        case _:
-            return False
+    names = [ast.unparse(decorator) for decorator in node.decorator_list]
+    return names in ([], ["staticmethod"], ["classmethod"])
 
 
 def _acts(node: ast.stmt) -> bool:
@@ -287,10 +285,10 @@ class Shard:
     @classmethod
     def read(cls, text: str) -> "Shard | None":
         """`2/4` as a shard; None when it is not one."""
-        number, slash, of = text.partition("/")
-        if not slash or not (number.isdecimal() and of.isdecimal()):
+        parts = text.split("/")
+        if len(parts) != 2 or not all(part.isdecimal() for part in parts):
             return None
-        shard = cls(number=int(number), of=int(of))
+        shard = cls(number=int(parts[0]), of=int(parts[1]))
         return shard if 1 <= shard.number <= shard.of else None
 
 

@@ -108,26 +108,26 @@ def read_explanations(text: str) -> tuple[list[Explanation], list[Problem]]:
     try:
         entries: object = tomllib.loads(text).get("survivor", [])
     except tomllib.TOMLDecodeError as error:
-        return [], [_bad(f"is no TOML: {error}")]
+        return [], [_bad(what=f"is no TOML: {error}")]
     if not isinstance(entries, list):
-        return [], [_bad("`survivor` is not an array of tables")]
+        return [], [_bad(what="`survivor` is not an array of tables")]
     names = ("module", "function", "was", "becomes", "kind", "reason")
     found: list[Explanation] = []
     problems: list[Problem] = []
     for number, entry in enumerate(cast("list[object]", entries), start=1):
         fields = cast("dict[str, str]", entry) if isinstance(entry, dict) else {}
         if sorted(fields) != sorted(names) or {type(value) for value in fields.values()} != {str}:
-            problems.append(_bad(f"entry {number} does not have exactly the texts {', '.join(names)}"))
+            problems.append(_bad(what=f"entry {number} does not have exactly the texts {', '.join(names)}"))
         elif fields["kind"] not in (EQUIVALENT, ACCEPTED):
-            problems.append(_bad(f"entry {number} is of kind {fields['kind']!r}"))
+            problems.append(_bad(what=f"entry {number} is of kind {fields['kind']!r}"))
         elif not fields["reason"].strip():
-            problems.append(_bad(f"entry {number} ({fields['function']}) has no reason"))
+            problems.append(_bad(what=f"entry {number} ({fields['function']}) has no reason"))
         else:
             found.append(Explanation(**fields))
     return found, problems
 
 
-def _bad(what: str) -> Problem:
+def _bad(*, what: str) -> Problem:
     return Problem(
         rule="mutation.explanations-readable",
         where=SURVIVORS,

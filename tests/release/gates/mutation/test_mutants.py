@@ -93,7 +93,7 @@ def test_key_does_not_change_with_the_number() -> None:
 )
 def test_words_for_a_person_are_inert(line: str, changed: str) -> None:
     """No sensible test fails when a sentence is written in capitals."""
-    assert mutant(f"def {{}}():\n    {line}\n", f"def {{}}():\n    {changed}\n").inert
+    assert mutant(f"def {{}}():\n    {line}\n", f"def {{}}():\n    {changed}\n").inert is True
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_words_for_a_person_are_inert(line: str, changed: str) -> None:
 )
 def test_what_a_program_reads_is_not_inert(line: str, changed: str) -> None:
     """Only text that nothing but a person reads may go untested."""
-    assert not mutant(f"def {{}}():\n    {line}\n", f"def {{}}():\n    {changed}\n").inert
+    assert mutant(f"def {{}}():\n    {line}\n", f"def {{}}():\n    {changed}\n").inert is False
 
 
 @pytest.mark.parametrize(
