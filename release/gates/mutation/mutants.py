@@ -102,7 +102,7 @@ def read_mutant(*, module: str, name: str, original: str, mutated: str) -> Mutan
     """
     mangled = name.rpartition(".")[2].split("__mutmut_")[0]
     function = ".".join(mangled.split("ǁ")[1:]) if "ǁ" in mangled else mangled.removeprefix("x_")
-    before, after = (_plain(text, mangled) for text in (original, mutated))
+    before, after = (_plain(text, mangled, function) for text in (original, mutated))
     was, becomes = _changed_lines(before.splitlines(), after.splitlines())
     # Reading Python is slow, so it is done only where it can matter.
     respelled = was.lower().replace("xx", "") == becomes.lower().replace("xx", "")
@@ -117,9 +117,9 @@ def read_mutant(*, module: str, name: str, original: str, mutated: str) -> Mutan
     )
 
 
-def _plain(source: str, mangled: str) -> str:
-    """The function as text of its own: no indentation, and under one name whichever copy it is."""
-    return re.sub(rf"{mangled}__mutmut_(orig|\d+)", "function", textwrap.dedent(source))
+def _plain(source: str, mangled: str, function: str) -> str:
+    """The function as text of its own: no indentation, and under its name whichever copy it is."""
+    return re.sub(rf"{mangled}__mutmut_(orig|\d+)", function.rpartition(".")[2], textwrap.dedent(source))
 
 
 def _changed_lines(before: list[str], after: list[str]) -> tuple[str, str]:
@@ -259,7 +259,7 @@ def _acts(node: ast.stmt) -> bool:
 
 
 def _last_name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    return ast.unparse(node).rpartition(".")[2]
 
 
 def _first_line(node: ast.stmt) -> str:

@@ -40,6 +40,13 @@ def test_mutant_of_a_method_is_named_with_its_class() -> None:
     assert found.was == "return 1"
 
 
+def test_changed_default_shows_the_function_as_it_is_called() -> None:
+    """The line is what stands in the file, not mutmut's copy of it."""
+    source = "    def {}(self, a=True):\n        return a\n"
+    found = mutant(source, source.replace("True", "False"), mangled="xǁMakerǁmake")
+    assert (found.was, found.becomes) == ("def make(self, a=True):", "def make(self, a=False):")
+
+
 def test_mutant_of_a_generic_function_is_read() -> None:
     """Type parameters stand between the name and the parenthesis."""
     found = mutant("def {}[T](a: T) -> T:\n    return a + 1\n", "def {}[T](a: T) -> T:\n    return a - 1\n")
