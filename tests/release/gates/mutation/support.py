@@ -25,7 +25,7 @@ do_not_mutate = ["release/left_out.py"]
 """
 
 TREE = {
-    ".gitignore": "/mutants/\n/report/\n",
+    ".gitignore": "/ledger/\n/mutants/\n/report/\n",
     "README.md": "words",
     "pyproject.toml": PYPROJECT,
     "release/__init__.py": "",
