@@ -16,7 +16,7 @@ from release.context import Context
 from release.gates.gate import run_gate
 from release.gates.test import coverage_file
 from release.ledger import Ledger
-from release.model import Checked, Kind, Problem, Refused, Report
+from release.model import Checked, Kind, Mode, Problem, Refused, Report
 
 __all__ = ["measured", "run"]
 
@@ -42,12 +42,16 @@ def run(stage: str, context: Context) -> Report:
 
 
 def join(context: Context, ledger: Ledger | None) -> Report:
-    """Add up what every leg executed; with a ledger every leg of its plan must be there."""
+    """Add up what the legs executed; for a release every leg must be there.
+
+    A rehearsal tests its Pythons one after the other on one machine, where only the newest is traced.
+    """
     table = tomllib.loads((context.root / "pyproject.toml").read_text(encoding="utf-8"))
     floors: dict[str, int] = table["tool"]["tta-release"]["coverage-floors"]
     folder = coverage_file(context.root, "x").parent
     legs = sorted(path.name.removeprefix(".coverage.") for path in folder.glob(".coverage.*"))
-    wanted = ledger.opening.plan.get("test", ()) if ledger is not None else ()
+    of_a_release = ledger is not None and ledger.opening.mode is Mode.RELEASE
+    wanted = ledger.opening.plan["test"] if of_a_release else ()
     missing = [leg for leg in wanted if leg not in legs]
     if missing or not legs:
         raise Refused(

@@ -19,10 +19,20 @@ from release.binding import bound_or_none
 from release.context import Context
 from release.gates.gate import run_gate
 from release.ledger import Ledger
-from release.model import Checked, Kind, Problem, Refused, Report
+from release.model import Checked, Kind, Mode, Problem, Refused, Report
 from release.rules.archives import digest
 
-__all__ = ["Counts", "coverage_file", "has_real_server", "outcome_problems", "read_junit", "run", "targets"]
+__all__ = [
+    "Counts",
+    "coverage_file",
+    "has_real_server",
+    "is_measured",
+    "is_newest",
+    "outcome_problems",
+    "read_junit",
+    "run",
+    "targets",
+]
 
 REAL_SERVER_NOT_RUN = "real server: NOT RUN"
 
@@ -129,23 +139,16 @@ def suite(context: Context, ledger: Ledger | None, leg: str) -> Report:
         env = {**os.environ, "COVERAGE_FILE": str(data)}
         if context.options.require_redis:
             env["TTA_REQUIRE_REDIS"] = "1"
-        runner = [
-            sys.executable,
-            "-m",
-            "coverage",
-            "run",
-            "-m",
-            "pytest",
-            f"--junitxml={junit}",
-            "-q",
-            "-n",
-            "2",
-        ]
+        measuring = ["-m", "coverage", "run"] if is_measured(leg, ledger) else []
+        runner = [sys.executable, *measuring, "-m", "pytest", f"--junitxml={junit}", "-q", "-n", "2"]
         paths = context.options.rest or targets(leg)
         context.console.print(f"  asking pytest for {' '.join(paths)}", markup=False)
         tested = context.runner([*runner, *paths], cwd=context.root, env=env, show=True)
-        # Each worker and child program has left data of its own beside the leg's file.
-        context.runner([sys.executable, "-m", "coverage", "combine", "--quiet"], cwd=context.root, env=env)
+        if measuring:
+            # Each worker and child program has left data of its own beside the leg's file.
+            context.runner(
+                [sys.executable, "-m", "coverage", "combine", "--quiet"], cwd=context.root, env=env
+            )
         counts = read_junit(junit) if junit.exists() else Counts(tests=0, failed=0, skipped=())
     if problems := outcome_problems(tested.code, counts):
         raise Refused(*problems)
@@ -157,20 +160,32 @@ def suite(context: Context, ledger: Ledger | None, leg: str) -> Report:
             Checked(what="candidate", found=f"{wheel.name}, {origin}, installed"),
             Checked(what="tests", found=f"{counts.tests} passed, 0 failed, 0 skipped"),
             Checked(what="real server", found="yes" if server else "NOT RUN: no redis-server here"),
+            Checked(what="coverage", found="measured" if measuring else "in the newest Python's leg"),
         ],
         figures={"tests": counts.tests, "took_ms": tested.took_ms},
         tools={"pytest": version("pytest"), "coverage": version("coverage")},
     )
 
 
+def is_newest(leg: str) -> bool:
+    """True for the newest Python here; in a workflow's matrix each job's own."""
+    return [*pythons.found()][-1:] == [leg]
+
+
+def is_measured(leg: str, ledger: Ledger | None) -> bool:
+    """True where a leg is traced for coverage, which makes it half as long again.
+
+    For a release all legs are; otherwise the newest is, since the code is the same in all.
+    """
+    return is_newest(leg) or (ledger is not None and ledger.opening.mode is Mode.RELEASE)
+
+
 def targets(leg: str) -> tuple[str, ...]:
     """What a leg runs: the library's tests, and in the newest Python here those of the release tools too.
 
-    The library is promised for every supported Python; the release tools run on one, the newest that is here,
-    which in a workflow's matrix is each job's own.
+    The library is promised for every supported Python; the release tools run on one.
     """
-    newest = [*pythons.found()][-1:]
-    return ("tests",) if newest == [leg] else ("tests/library",)
+    return ("tests",) if is_newest(leg) else ("tests/library",)
 
 
 def install_candidate(context: Context, wheel: Path) -> None:

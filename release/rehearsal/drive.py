@@ -25,7 +25,7 @@ from release.binding import record
 from release.checkout import Checkout
 from release.context import Context
 from release.environments import WHEELHOUSE, fill_wheelhouse
-from release.gates.test import REAL_SERVER_NOT_RUN, coverage_file
+from release.gates.test import REAL_SERVER_NOT_RUN, coverage_file, is_newest
 from release.ledger import Ledger
 from release.model import Checked, Kind, Problem, Refused, Report
 from release.plan import Plan, here
@@ -185,8 +185,9 @@ def _reused(context: Context, outer: Ledger | None, head: str, released: str, pl
     """What --fast takes from the checkout's own ledger; a whole rehearsal takes nothing."""
     if not context.options.fast:
         return []
-    measured = [leg for leg in plan.legs["test"] if coverage_file(context.root, leg).is_file()]
-    return reusable(outer, head=head, released=released, plan=plan.legs, measured=measured)
+    legs = [leg for leg in plan.legs["test"] if is_newest(leg)]
+    unmeasured = [leg for leg in legs if not coverage_file(context.root, leg).is_file()]
+    return reusable(outer, head=head, released=released, plan=plan.legs, unmeasured=unmeasured)
 
 
 def _keys(reused: Sequence[Reused]) -> set[tuple[str, str]]:

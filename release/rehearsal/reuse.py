@@ -33,7 +33,7 @@ def reusable(
     head: str,
     released: str,
     plan: Mapping[str, Sequence[str]],
-    measured: Collection[str],
+    unmeasured: Collection[str],
 ) -> list[Reused]:
     """The legs of the gates that `ledger` has proved for `head`.
 
@@ -42,7 +42,7 @@ def reusable(
         head: The checkout's commit.
         released: The commit that the rehearsal releases: `head`, or one with what `prepare` has changed.
         plan: What the rehearsal has to prove.
-        measured: The test legs whose coverage data is here; coverage needs it where it has to run.
+        unmeasured: The test legs that coverage needs data of, and has none; they run again where it has to.
     """
     if ledger is None or ledger.opening.commit != head:
         return []
@@ -58,7 +58,7 @@ def reusable(
             n=line.n,
         )
         for stage, leg, line in _proved(ledger, plan)
-        if stage != "test" or covered or leg in measured
+        if stage != "test" or covered or leg not in unmeasured
     ]
 
 

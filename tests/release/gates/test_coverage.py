@@ -8,8 +8,9 @@ import pytest
 
 from release.context import Options
 from release.gates import coverage as gate
-from release.model import Kind, Refused
+from release.model import Kind, Mode, Refused
 from tests.release.gates.support import ScriptedRunner, make_context
+from tests.release.ledger_support import create
 
 
 def entry(lines: int, of_lines: int, branches: int, of_branches: int) -> dict[str, dict[str, int]]:
@@ -75,6 +76,15 @@ def test_run_refuses_without_any_leg(tmp_path: Path) -> None:
     """No data is not full coverage."""
     with pytest.raises(Refused, match="none at all"):
         gate.run("coverage", Data(tmp_path, covered=100).context)
+
+
+def test_join_for_a_release_needs_every_leg(tmp_path: Path) -> None:
+    """One leg's data must not stand for the Pythons that a release promises."""
+    data = Data(tmp_path, covered=100)
+    data.leg("3.13")
+    with pytest.raises(Refused, match=r"legs 3\.12, 3\.14, 3\.15"):
+        gate.join(data.context, create(tmp_path / "release", mode=Mode.RELEASE))
+    assert gate.join(data.context, create(tmp_path / "rehearsal")).kind is Kind.DONE
 
 
 def test_run_refuses_data_it_cannot_read(tmp_path: Path) -> None:

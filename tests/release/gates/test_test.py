@@ -9,8 +9,9 @@ import pytest
 from release import pythons
 from release.context import Options
 from release.gates import test as gate
-from release.model import Kind, Refused
+from release.model import Kind, Mode, Refused
 from tests.release.gates.support import ScriptedRunner, make_context
+from tests.release.ledger_support import create
 
 PASSED = '<testcase classname="a" name="one"/>'
 SKIPPED = '<testcase classname="a" name="two"><skipped/></testcase>'
@@ -73,8 +74,11 @@ class Leg:
         return 0, ""
 
 
-def test_run_tests_the_wheel_it_built_and_says_that_nothing_is_recorded(tmp_path: Path) -> None:
+def test_run_tests_the_wheel_it_built_and_says_that_nothing_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a ledger the suite still proves the installed wheel, not the source tree."""
+    monkeypatch.setattr(pythons, "found", lambda: {"3.12": "/a"})
     leg = Leg(tmp_path, PASSED)
     context, output = make_context(tmp_path, leg.runner, Options(leg="3.12", rest=("-k", "one")))
     report = gate.run("test", context)
@@ -97,6 +101,20 @@ def test_release_tools_are_tested_in_the_newest_python_and_the_library_in_each(
     monkeypatch.setattr(pythons, "found", lambda: {"3.12": "/a", "3.13": "/b"})
     assert gate.targets("3.12") == ("tests/library",)
     assert gate.targets("3.13") == ("tests",)
+
+
+def test_only_the_newest_leg_is_traced_unless_it_is_for_a_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trace of the same code in every leg costs maintainers half a minute; a release leaves nothing out."""
+    monkeypatch.setattr(pythons, "found", lambda: {"3.12": "/a", "3.13": "/b"})
+    leg = Leg(tmp_path, PASSED)
+    context, _ = make_context(tmp_path, leg.runner, Options(leg="3.12"))
+    gate.run("test", context)
+    assert not any("coverage" in words for words in leg.runner.asked)
+    assert gate.is_measured("3.13", None)
+    assert not gate.is_measured("3.12", create(tmp_path / "rehearsal"))
+    assert gate.is_measured("3.12", create(tmp_path / "release", mode=Mode.RELEASE))
 
 
 def test_run_hands_on_that_a_server_is_required(tmp_path: Path) -> None:

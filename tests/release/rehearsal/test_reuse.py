@@ -37,7 +37,7 @@ def kinds(found: list[Reused]) -> dict[tuple[str, str], Outcome]:
 
 def test_reuse_takes_what_passed_for_this_very_commit(ledger: Ledger) -> None:
     """The tree is the same, so the evidence is too: passed stays passed, a failure is run again."""
-    found = reusable(ledger, head=COMMIT, released=COMMIT, plan=PLAN, measured=LEGS)
+    found = reusable(ledger, head=COMMIT, released=COMMIT, plan=PLAN, unmeasured=())
     assert kinds(found) == {
         ("lint", "all"): Outcome.PASSED,
         ("test", "3.12"): Outcome.PASSED,
@@ -49,28 +49,28 @@ def test_reuse_takes_what_passed_for_this_very_commit(ledger: Ledger) -> None:
 
 def test_reuse_behind_prepare_is_a_sample(ledger: Ledger) -> None:
     """Version and changelog differ: that may serve a rehearsal, and never a release."""
-    found = reusable(ledger, head=COMMIT, released="f" * 40, plan=PLAN, measured=LEGS)
+    found = reusable(ledger, head=COMMIT, released="f" * 40, plan=PLAN, unmeasured=())
     assert set(kinds(found).values()) == {Outcome.SAMPLE}
     assert found[0].figures["same_tree"] == 0
 
 
 def test_reuse_takes_nothing_from_another_commit(ledger: Ledger) -> None:
     """Evidence of yesterday's commit proves nothing about today's."""
-    assert reusable(ledger, head="f" * 40, released="f" * 40, plan=PLAN, measured=LEGS) == []
-    assert reusable(None, head=COMMIT, released=COMMIT, plan=PLAN, measured=LEGS) == []
+    assert reusable(ledger, head="f" * 40, released="f" * 40, plan=PLAN, unmeasured=()) == []
+    assert reusable(None, head=COMMIT, released=COMMIT, plan=PLAN, unmeasured=()) == []
 
 
 def test_reuse_takes_only_what_is_planned(ledger: Ledger) -> None:
     """A leg that the rehearsal does not have is not carried over."""
-    assert kinds(reusable(ledger, head=COMMIT, released=COMMIT, plan={"lint": ("all",)}, measured=LEGS)) == {
+    assert kinds(reusable(ledger, head=COMMIT, released=COMMIT, plan={"lint": ("all",)}, unmeasured=())) == {
         ("lint", "all"): Outcome.PASSED
     }
 
 
 def test_reuse_of_tests_needs_their_coverage_data(ledger: Ledger) -> None:
     """Coverage has to run, and what a leg executed is known only where its data is."""
-    bare = reusable(ledger, head=COMMIT, released=COMMIT, plan=PLAN, measured=())
+    bare = reusable(ledger, head=COMMIT, released=COMMIT, plan=PLAN, unmeasured=LEGS)
     assert ("test", "3.12") not in kinds(bare)
     add(ledger, "coverage")
-    covered = reusable(ledger, head=COMMIT, released=COMMIT, plan=PLAN, measured=())
+    covered = reusable(ledger, head=COMMIT, released=COMMIT, plan=PLAN, unmeasured=LEGS)
     assert {("test", "3.12"), ("coverage", "all")} <= kinds(covered).keys()
