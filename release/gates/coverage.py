@@ -50,8 +50,8 @@ def join(context: Context, ledger: Ledger | None) -> Report:
     floors: dict[str, int] = table["tool"]["tta-release"]["coverage-floors"]
     folder = coverage_file(context.root, "x").parent
     legs = sorted(path.name.removeprefix(".coverage.") for path in folder.glob(".coverage.*"))
-    of_a_release = ledger is not None and ledger.opening.mode is Mode.RELEASE
-    wanted = ledger.opening.plan["test"] if of_a_release else ()
+    released = ledger.opening if ledger is not None and ledger.opening.mode is Mode.RELEASE else None
+    wanted = released.plan["test"] if released is not None else ()
     missing = [leg for leg in wanted if leg not in legs]
     if missing or not legs:
         raise Refused(
