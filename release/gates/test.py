@@ -140,7 +140,9 @@ def suite(context: Context, ledger: Ledger | None, leg: str) -> Report:
         if context.options.require_redis:
             env["TTA_REQUIRE_REDIS"] = "1"
         measuring = ["-m", "coverage", "run"] if is_measured(leg, ledger) else []
-        runner = [sys.executable, *measuring, "-m", "pytest", f"--junitxml={junit}", "-q", "-n", "2"]
+        # As many workers as cores; one that is done takes over what another has not begun.
+        spread = ["-n", str(max(2, os.cpu_count() or 2)), "--dist", "worksteal"]
+        runner = [sys.executable, *measuring, "-m", "pytest", f"--junitxml={junit}", "-q", *spread]
         paths = context.options.rest or targets(leg)
         context.console.print(f"  asking pytest for {' '.join(paths)}", markup=False)
         tested = context.runner([*runner, *paths], cwd=context.root, env=env, show=True)
