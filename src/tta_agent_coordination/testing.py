@@ -104,12 +104,13 @@ class CrashingClient:
             if close is not None:
                 close()
             raise InjectedCrash
-        answer = await send
-        if self._left == 0:
-            self.crashed = True
-            raise InjectedCrash
-        self._left -= 1
-        return answer
+        try:
+            return await send
+        finally:  # an error is an answer too: the command was sent
+            if self._left == 0:
+                self.crashed = True
+                raise InjectedCrash
+            self._left -= 1
 
     def execute_command(self, *args: object, **options: object) -> Awaitable[Any]:
         """Send a command, unless this is where it dies."""

@@ -15,7 +15,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("models",),
     ("messaging",),
     ("interfaces", "exceptions", "metrics"),
-    ("_keys", "_clock", "_codec", "resilience._breaker_state", "resilience._backoff"),
+    ("_keys", "_clock", "_codec", "_numbers", "resilience._breaker_state", "resilience._backoff"),
     ("_redis",),
     ("coordinators", "registries", "resilience"),
     ("worker", "cli", "exporters"),

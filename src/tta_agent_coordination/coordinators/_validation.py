@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import cast
+
+from tta_agent_coordination._numbers import number, shown, whole
 
 __all__ = [
     "MAX_DELAY_S",
@@ -24,29 +25,6 @@ MAX_LEASE_S = 604_800
 MAX_DELAY_S = 31_536_000
 """Longest delay: a year."""
 _MAX_EXPIRY_S = 100 * MAX_DELAY_S
-_MAX_FINITE = 1e300
-
-
-def number(
-    name: str, value: object, *, low: float, high: float = _MAX_FINITE, open_low: bool = False
-) -> float:
-    """Return a finite number in [low, high], or (low, high] with `open_low`."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            found = float(value)
-        except OverflowError:
-            found = math.nan
-        if math.isfinite(found) and low <= found <= high and not (open_low and found == low):
-            return found
-    bounds = f"{'(' if open_low else '['}{low:g}, {high:g}]"
-    raise ValueError(f"{name} must be a number in {bounds}, not {_shown(value)}")
-
-
-def whole(name: str, value: object, *, low: int) -> int:
-    """Return an integer of at least `low`."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= low:
-        return value
-    raise ValueError(f"{name} must be a whole number of at least {low}, not {_shown(value)}")
 
 
 def positive(name: str, value: object, *, high: float) -> float:
@@ -68,7 +46,7 @@ def choice(name: str, value: object, allowed: tuple[str, ...]) -> str:
     """Return one of the allowed words."""
     if value in allowed:
         return cast("str", value)
-    raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {_shown(value)}")
+    raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {shown(value)}")
 
 
 def delay_and_expiry(delay: object, expires_in: object) -> tuple[float, float]:
@@ -86,16 +64,10 @@ def dedup_id(value: object) -> str | None:
     """Return an idempotency key: any text but the empty one, or None."""
     if value is None or (isinstance(value, str) and value):
         return value
-    raise ValueError(f"dedup_id must be a text that is not empty, or None, not {_shown(value)}")
+    raise ValueError(f"dedup_id must be a text that is not empty, or None, not {shown(value)}")
 
 
 def token(value: object) -> None:
     """Refuse what can be no token; a text that names no reservation is an answer, not an error."""
     if not isinstance(value, str):
-        raise ValueError(f"token must be a text, not {_shown(value)}")  # noqa: TRY004 - bad arguments are one error
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, int) and abs(value) >= 10**20:
-        return "an integer beyond 10^20"
-    return repr(value)
+        raise ValueError(f"token must be a text, not {shown(value)}")  # noqa: TRY004 - bad arguments are one error

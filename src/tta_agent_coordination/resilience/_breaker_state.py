@@ -14,6 +14,8 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from tta_agent_coordination import _numbers
+
 __all__ = [
     "Admitted",
     "Answered",
@@ -67,7 +69,7 @@ class CircuitBreakerConfig:
         window_seconds: Failures older than this do not count.
 
     Raises:
-        ValueError: A count is less than 1, or a time is not a finite number of seconds. Only
+        ValueError: A count is no whole number from 1 to 2^53, or a time is not in (0, 100 years]. Only
             `timeout_seconds` may be 0.
     """
 
@@ -80,12 +82,10 @@ class CircuitBreakerConfig:
 
     def __post_init__(self) -> None:
         for name in ("failure_threshold", "half_open_max_calls", "success_threshold"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r}")
+            _numbers.whole(name, getattr(self, name), low=1)
         for name in ("timeout_seconds", "recovery_timeout_seconds", "window_seconds"):
-            seconds: float = getattr(self, name)
-            if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and name != "timeout_seconds"):
-                raise ValueError(f"{name} must be a finite, positive number of seconds, not {seconds!r}")
+            positive = name != "timeout_seconds"
+            _numbers.number(name, getattr(self, name), low=0, high=_numbers.MAX_SECONDS, open_low=positive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import functools
 import logging
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -20,6 +19,7 @@ from typing import Any, Protocol, overload
 
 from tenacity import AsyncRetrying, AttemptManager, RetryCallState, Retrying, retry_if_exception
 
+from tta_agent_coordination import _numbers
 from tta_agent_coordination.exceptions import RetryExhaustedError
 from tta_agent_coordination.resilience._backoff import delay_before_retry
 
@@ -52,7 +52,7 @@ class RetryConfig:
             that is running is not cut off.
 
     Raises:
-        ValueError: A number is negative, not finite, or a base below 1.
+        ValueError: A number is negative, not finite, or a base below 1; the deadline is 0.
     """
 
     max_retries: int = 3
@@ -65,15 +65,11 @@ class RetryConfig:
     deadline: float | None = None
 
     def __post_init__(self) -> None:
-        least = {"max_retries": 0.0, "base_delay": 0.0, "max_delay": 0.0, "exponential_base": 1.0}
-        for name, minimum in least.items():
-            value: float = getattr(self, name)
-            if not minimum <= value < math.inf:
-                raise ValueError(f"{name} must be finite and at least {minimum:g}, not {value!r}")
-        if self.deadline is not None and not 0 < self.deadline < math.inf:
-            raise ValueError(
-                f"deadline must be a finite, positive number of seconds or None, not {self.deadline!r}"
-            )
+        _numbers.whole("max_retries", self.max_retries, low=0)
+        for name, least in (("base_delay", 0.0), ("max_delay", 0.0), ("exponential_base", 1.0)):
+            _numbers.number(name, getattr(self, name), low=least)
+        if self.deadline is not None:
+            _numbers.number("deadline", self.deadline, low=0, open_low=True)
 
 
 class _Decorator(Protocol):

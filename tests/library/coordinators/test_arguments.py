@@ -18,9 +18,12 @@ from tta_agent_coordination import AgentId, RedisMessageCoordinator
 HUGE = 2**1100
 """Too large for a float: arithmetic on it raises OverflowError where nobody checked."""
 
+DIGITS = 10**5_000
+"""More digits than Python prints: a message that shows it raises an error of its own."""
+
 LIMITS: list[tuple[str, list[Any]]] = [
-    ("queue_size", [0, -1, math.nan, math.inf, 1.5, "many", True, -HUGE]),
-    ("retry_attempts", [-1, math.nan, math.inf, 0.5, "three"]),
+    ("queue_size", [0, -1, math.nan, math.inf, 1.5, "many", True, -HUGE, HUGE, DIGITS, 2**53 + 1]),
+    ("retry_attempts", [-1, math.nan, math.inf, 0.5, "three", DIGITS]),
     ("backoff_base", [-0.1, math.nan, math.inf, -math.inf, HUGE, "1"]),
     ("backoff_factor", [0.99, 0, -1, math.nan, math.inf, HUGE, "2"]),
     ("backoff_max", [-1, math.nan, math.inf, HUGE, "30"]),
@@ -52,6 +55,8 @@ async def test_configure_refuses_a_bad_limit(
     [
         ("max_deliveries", 0),
         ("max_deliveries", -1),
+        ("max_deliveries", 10**5_000),
+        ("max_payload_bytes", 10**5_000),
         ("dedup_ttl", 0),
         ("dedup_ttl", -1),
         ("dedup_ttl", math.nan),
@@ -62,6 +67,7 @@ async def test_configure_refuses_a_bad_limit(
         ("ageing", math.nan),
         ("ageing", math.inf),
     ],
+    ids=range(13),
 )
 async def test_constructor_refuses_a_bad_option(lane: Lane, name: str, value: Any) -> None:
     """Broken: every option is checked at construction, not at the first message."""
@@ -92,6 +98,19 @@ async def test_bad_timeouts_are_refused_before_any_command(
         with pytest.raises(ValueError, match="seconds"):
             await coordinator.extend(WORLD, "res_0000000000000000", seconds)
     assert counted.names == []
+
+
+async def test_limit_set_from_outside_is_checked_where_it_is_read(
+    coordinator: RedisMessageCoordinator, peek: Peek
+) -> None:
+    """Broken: a send raises whatever Python or the client makes of a limit that somebody assigned."""
+    coordinator._queue_size = DIGITS
+    with pytest.raises(ValueError, match="queue_size must be a whole number"):
+        await coordinator.send_message(INPUT, WORLD, make_message())
+    assert await peek.keys() == set()
+    coordinator._queue_size = 2**53
+    assert (await coordinator.send_message(INPUT, WORLD, make_message())).delivered
+    await peek.raw("FLUSHALL")
 
 
 async def test_longest_timeout_is_a_week(coordinator: RedisMessageCoordinator) -> None:

@@ -144,7 +144,13 @@ def test_half_open_never_holds_more_than_its_budget(
         ("recovery_timeout_seconds", 0),
         ("window_seconds", 0),
         ("window_seconds", -math.inf),
+        ("window_seconds", 10**5_000),
+        ("failure_threshold", 10**5_000),
+        ("success_threshold", 2**53 + 1),
+        ("half_open_max_calls", True),
+        ("failure_threshold", 2.5),
     ],
+    ids=range(14),
 )
 def test_config_refuses_what_cannot_work(name: str, value: float) -> None:
     """Broken: a breaker with a nonsensical limit opens at once, or never, and nobody is told."""

@@ -331,7 +331,11 @@ def test_config_has_v0s_positions_and_defaults() -> None:
         ("exponential_base", 0.5),
         ("deadline", 0),
         ("deadline", math.inf),
+        ("max_retries", 10**5_000),
+        ("max_delay", 10**5_000),
+        ("base_delay", "1"),
     ],
+    ids=range(11),
 )
 def test_config_refuses_what_cannot_work(name: str, value: float) -> None:
     """Broken: a nonsensical number shows as a strange wait in production."""
