@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,12 +12,18 @@ from pathlib import Path
 from release import workflows as shell
 from release.binding import bound_or_none
 from release.context import Context
+from release.gates.candidate import candidate, install
 from release.gates.gate import run_gate
+from release.ledger import Ledger
 from release.model import Checked, Kind, Problem, Refused, Report
 from release.rules import committed, pins, workflows
 from release.runner import Finished
 
 __all__ = ["OWN", "Tool", "run", "tools"]
+
+
+PACKAGE = "tta_agent_coordination"
+"""What a user imports; its wheel is installed so that its types are those that a user's checker sees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +34,8 @@ class Tool:
     package: str
     command: tuple[str, ...]
     remedy: str
+    outside: bool = False
+    """Run in an empty folder, so that only what is installed can be found."""
 
 
 def _workflows(root: Path) -> list[str]:
@@ -47,6 +56,19 @@ def tools(root: Path) -> list[Tool]:
             package="pyright",
             command=(*python, "pyright", "--pythonpath", sys.executable),
             remedy=edit,
+        ),
+        Tool(
+            name="mypy",
+            package="mypy",
+            command=(*python, "mypy", "--strict", f"--cache-dir={os.devnull}", "tests/typing"),
+            remedy="the typed examples must hold for both checkers: mend the annotation they stumble over",
+        ),
+        Tool(
+            name="public types",
+            package="pyright",
+            command=(*python, "pyright", "--verifytypes", PACKAGE, "--ignoreexternal"),
+            remedy="annotate what it names: a user's checker would have to guess",
+            outside=True,
         ),
         Tool(
             name="zizmor",
@@ -134,24 +156,29 @@ OWN: dict[str, Callable[[Path], list[Problem]]] = {
 
 def run(stage: str, context: Context) -> Report:
     """Run every tool, two at a time, and every rule of our own; refuse with all findings."""
-    return run_gate(context, bound_or_none(context), stage, "all", lambda: look(context))
+    ledger = bound_or_none(context)
+    return run_gate(context, ledger, stage, "all", lambda: look(context, ledger))
 
 
-def look(context: Context) -> Report:
-    """All tools and rules over the tree."""
+def look(context: Context, ledger: Ledger | None) -> Report:
+    """All tools and rules over the tree, and the candidate's types as it is installed."""
     env = {
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
     }
 
     def one(tool: Tool) -> tuple[Tool, Finished]:
-        finished = context.runner(tool.command, cwd=context.root, env=env)
+        finished = context.runner(tool.command, cwd=empty if tool.outside else context.root, env=env)
         context.console.print(
             f"  {tool.name}: {'clean' if finished.ok else 'FINDINGS'} ({finished.took_ms} ms)"
         )
         return tool, finished
 
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(max_workers=2) as pool:
+        wheel, origin = candidate(context, ledger, Path(folder))
+        install(context, wheel)
+        empty = Path(folder) / "empty"
+        empty.mkdir()
         done = list(pool.map(one, tools(context.root)))
     problems = [
         Problem(
@@ -171,7 +198,10 @@ def look(context: Context) -> Report:
     return Report(
         kind=Kind.DONE,
         sentence=f"{len(names)} checks, no finding",
-        checked=[Checked(what="checks", found=", ".join(names))],
+        checked=[
+            Checked(what="checks", found=", ".join(names)),
+            Checked(what="candidate", found=f"{wheel.name}, {origin}, installed for its types"),
+        ],
         figures={"checks": len(names)},
         tools={tool.package: version(tool.package) for tool, _ in done},
     )

@@ -17,10 +17,10 @@ from pathlib import Path
 from release import pythons
 from release.binding import bound_or_none
 from release.context import Context
+from release.gates.candidate import candidate, install
 from release.gates.gate import run_gate
 from release.ledger import Ledger
 from release.model import Checked, Kind, Mode, Problem, Refused, Report
-from release.rules.archives import digest
 
 __all__ = [
     "Counts",
@@ -67,48 +67,6 @@ def read_junit(path: Path) -> Counts:
     return Counts(tests=len(cases), failed=failed, skipped=skipped)
 
 
-def candidate(context: Context, ledger: Ledger | None, scratch: Path) -> tuple[Path, str]:
-    """The wheel to test and where it is from.
-
-    Raises:
-        Refused: when the ledger's wheel is missing or changed, or the tree does not build.
-    """
-    if ledger is not None:
-        wheel = next(artifact for artifact in ledger.opening.artifacts if artifact.name.endswith(".whl"))
-        path = context.dist / wheel.name
-        if not path.is_file() or digest(path) != wheel.sha256:
-            raise Refused(
-                Problem(
-                    rule="test.wheel-is-the-ledgers",
-                    where=f"dist/{wheel.name}",
-                    what="is missing or does not have the digest the ledger opened with",
-                    remedy="run `nox -s build`: it compares and says what differs",
-                )
-            )
-        return path, "the ledger's wheel"
-    words = [
-        sys.executable,
-        "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
-        str(scratch),
-        str(context.root),
-    ]
-    built = context.runner(words, cwd=context.root)
-    if not built.ok:
-        raise Refused(
-            Problem(
-                rule="test.tree-builds",
-                where="pyproject.toml",
-                what=f"no wheel could be built from the tree:\n{built.tail()}",
-                remedy="mend what the build backend names, then run the session again",
-            )
-        )
-    return next(scratch.glob("*.whl")), "a wheel built from the tree"
-
-
 def run(stage: str, context: Context) -> Report:
     """Run one leg (`--leg 3.12`) of the suite against the installed candidate.
 
@@ -130,7 +88,7 @@ def suite(context: Context, ledger: Ledger | None, leg: str) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         wheel, origin = candidate(context, ledger, scratch)
-        install_candidate(context, wheel)
+        install(context, wheel)
         context.console.print(f"  testing {wheel.name} ({origin}) on Python {leg}", markup=False)
         junit, data = scratch / "junit.xml", coverage_file(context.root, leg)
         data.parent.mkdir(parents=True, exist_ok=True)
@@ -188,25 +146,6 @@ def targets(leg: str) -> tuple[str, ...]:
     The library is promised for every supported Python; the release tools run on one.
     """
     return ("tests",) if is_newest(leg) else ("tests/library",)
-
-
-def install_candidate(context: Context, wheel: Path) -> None:
-    """Put the wheel into this stage's own environment, in place of whatever candidate was there before.
-
-    Raises:
-        Refused: when it does not install.
-    """
-    words = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--reinstall"]
-    installed = context.runner([*words, f"--python={sys.executable}", str(wheel)], cwd=context.root)
-    if not installed.ok:
-        raise Refused(
-            Problem(
-                rule="test.wheel-installs",
-                where=wheel.name,
-                what=f"could not be installed:\n{installed.tail()}",
-                remedy="run `nox -s build` and mend what it names",
-            )
-        )
 
 
 def outcome_problems(code: int, counts: Counts) -> list[Problem]:

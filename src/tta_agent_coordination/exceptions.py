@@ -55,19 +55,19 @@ class MessageCoordinatorError(CoordinationError):
 class QueueFullError(MessageCoordinatorError):
     """The inbox holds `queue_size` messages; nothing was stored."""
 
-    cause = "queue full"
+    cause: ClassVar[str | None] = "queue full"
 
 
 class StoreUnavailableError(MessageCoordinatorError):
     """The server answered with an error, or no byte reached it; nothing was done."""
 
-    cause = "store unavailable"
+    cause: ClassVar[str | None] = "store unavailable"
 
 
 class OutcomeUnknownError(MessageCoordinatorError):
     """The connection failed while an operation was under way; it may or may not have been done."""
 
-    cause = "outcome unknown"
+    cause: ClassVar[str | None] = "outcome unknown"
 
 
 class SlotMismatchError(MessageCoordinatorError):
@@ -81,13 +81,13 @@ class PayloadError(MessageCoordinatorError):
 class PayloadNotJSONError(PayloadError):
     """The message is not strict JSON, or JSON that no reader could read back."""
 
-    cause = "payload not JSON"
+    cause: ClassVar[str | None] = "payload not JSON"
 
 
 class PayloadTooLargeError(PayloadError):
     """The payload is larger than `max_payload_bytes`."""
 
-    cause = "payload too large"
+    cause: ClassVar[str | None] = "payload too large"
 
 
 class AgentRegistryError(CoordinationError):

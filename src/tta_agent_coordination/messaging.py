@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Generator
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr
 
 from tta_agent_coordination.models import AgentId, AgentMessage, MessagePriority, MessageType
 
@@ -149,7 +149,7 @@ class DeadLetter(BaseModel):
     raw: bytes
 
 
-class InboxStats(BaseModel):
+class InboxStats(BaseModel, frozen=True):
     """What an inbox holds, counted in one moment.
 
     Args:
@@ -163,8 +163,6 @@ class InboxStats(BaseModel):
         oldest_ready_s: Seconds the longest waiting ready message has been due.
         by_priority: Ready and delayed messages of each level.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     ready: int
     delayed: int

@@ -66,9 +66,9 @@ class InMemoryMetrics:
     """The default collector: plain numbers in this process."""
 
     def __init__(self) -> None:
-        self.retry = RetryStats()
-        self.delivery = DeliveryStats()
-        self.gauges = QueueGauges()
+        self.retry: RetryStats = RetryStats()
+        self.delivery: DeliveryStats = DeliveryStats()
+        self.gauges: QueueGauges = QueueGauges()
 
     def __repr__(self) -> str:
         """Show the counters."""

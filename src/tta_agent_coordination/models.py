@@ -9,7 +9,7 @@ import re
 from enum import Enum, IntEnum, StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 __all__ = ["AgentId", "AgentMessage", "MessagePriority", "MessageType", "RoutingKey"]
 
@@ -40,7 +40,7 @@ class RoutingKey(BaseModel):
     tags: list[str] = Field(default_factory=list)
 
 
-class AgentId(BaseModel):
+class AgentId(BaseModel, frozen=True):
     """Names an agent, and with it an inbox.
 
     Frozen and hashable. Equality is by value, over subclasses too: a `str` enum member is normalised to its
@@ -55,8 +55,6 @@ class AgentId(BaseModel):
     Raises:
         pydantic.ValidationError: If a part could make a key ambiguous.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     type: str
     instance: str | None = None

@@ -87,7 +87,7 @@ class CrashingClient:
         self._client = client
         self._left = crash_at
         self._after = after
-        self.crashed = False
+        self.crashed: bool = False
 
     def __repr__(self) -> str:
         """Show whether it is alive."""

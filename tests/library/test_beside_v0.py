@@ -179,7 +179,7 @@ async def test_wrapper_reads_our_reservation(coordinator: RedisMessageCoordinato
     """Broken: TTA's workflow wrapper HGETs the token from `_reserved_hash` and parses id and type."""
     await send_ids(coordinator, ["message-1"])
     received = await take(coordinator)
-    reserved = coordinator._reserved_hash(WORLD)  # pyright: ignore[reportPrivateUsage]
+    reserved = coordinator._reserved_hash(WORLD)
     stored = await peek.raw("HGET", reserved, received.token)
     message = json.loads(stored)["message"]
     assert (message["message_id"], message["message_type"]) == ("message-1", "request")

@@ -328,7 +328,7 @@ def test_copies_are_checked_on_their_way(release: Release, tmp_path: Path) -> No
     """A file that changes between the check and the upload is not sent."""
     artifact = replace(release.ledger.opening.artifacts[0], sha256="0" * 64)
     with pytest.raises(Refused) as caught:
-        publish._copies(release.root / "dist", [artifact], tmp_path / "files")  # pyright: ignore[reportPrivateUsage]
+        publish._copies(release.root / "dist", [artifact], tmp_path / "files")
     assert rules_of(caught.value) == ["publish.bytes"]
     assert list((tmp_path / "files").iterdir()) == []
 

@@ -27,7 +27,7 @@ STORE_ERRORS = (RedisError, OSError)
 class Pipeline(Protocol):
     """A queue of commands that go out together."""
 
-    def execute_command(self, *args: object, **options: object) -> object:
+    def execute_command(self, *args: Any, **options: Any) -> object:  # noqa: ANN401 - clients differ in them
         """Add a command."""
         ...
 
@@ -39,7 +39,7 @@ class Pipeline(Protocol):
 class Client(Protocol):
     """A client for one server or one cluster."""
 
-    def execute_command(self, *args: object, **options: object) -> Awaitable[Any]:
+    def execute_command(self, *args: Any, **options: Any) -> Awaitable[Any]:  # noqa: ANN401 - clients differ in them
         """Send one command and return its answer."""
         ...
 

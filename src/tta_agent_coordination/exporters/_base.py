@@ -33,7 +33,9 @@ class ExportedMetrics(InMemoryMetrics):
 
     def __init__(self, breakers: CircuitBreakerMetricsCollector | None = None) -> None:
         super().__init__()
-        self.breakers = get_circuit_breaker_metrics() if breakers is None else breakers
+        self.breakers: CircuitBreakerMetricsCollector = (
+            get_circuit_breaker_metrics() if breakers is None else breakers
+        )
         self.oldest_ready: dict[str, float] = {}
 
     def observe_inbox(self, agent_id: AgentId, stats: InboxStats) -> None:

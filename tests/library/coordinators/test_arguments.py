@@ -104,11 +104,11 @@ async def test_limit_set_from_outside_is_checked_where_it_is_read(
     coordinator: RedisMessageCoordinator, peek: Peek
 ) -> None:
     """Broken: a send raises whatever Python or the client makes of a limit that somebody assigned."""
-    coordinator._queue_size = DIGITS  # pyright: ignore[reportPrivateUsage] - TTA assigns it
+    coordinator._queue_size = DIGITS
     with pytest.raises(ValueError, match="queue_size must be a whole number"):
         await coordinator.send_message(INPUT, WORLD, make_message())
     assert await peek.keys() == set()
-    coordinator._queue_size = 2**53  # pyright: ignore[reportPrivateUsage] - TTA assigns it
+    coordinator._queue_size = 2**53
     assert (await coordinator.send_message(INPUT, WORLD, make_message())).delivered
     await peek.raw("FLUSHALL")
 

@@ -1,6 +1,5 @@
 """Configure: keyword-only, None leaves a value, effective at once."""
 
-# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 from typing import Any

@@ -74,7 +74,7 @@ async def test_recover_without_an_agent_finds_what_only_v0_wrote(
     coordinator: RedisMessageCoordinator, clock: ManualClock
 ) -> None:
     """Broken: an inbox that no process of ours ever touched is recovered too."""
-    v0 = V0Coordinator(coordinator._redis, now_us=lambda: START_US)  # pyright: ignore[reportPrivateUsage]
+    v0 = V0Coordinator(coordinator._redis, now_us=lambda: START_US)
     await v0.send("stranger:7", "message-1")
     assert await v0.receive("stranger:7", 1) is not None
     clock.advance(2)

@@ -169,7 +169,7 @@ async def test_send_counts_ready_delayed_and_reserved_as_depth(make_coordinator:
 async def test_send_reads_the_limit_set_from_outside(coordinator: RedisMessageCoordinator) -> None:
     """Broken: TTA's component assigns `_queue_size` on a live coordinator."""
     await coordinator.send_message(INPUT, WORLD, make_message())
-    coordinator._queue_size = 1  # pyright: ignore[reportPrivateUsage]
+    coordinator._queue_size = 1
     assert (await coordinator.send_message(INPUT, WORLD, make_message())).error == "queue full"
 
 

@@ -1,8 +1,6 @@
 """What the breaker's tests call: something that works, something that does not, something that waits."""
 
 # ruff: noqa: ANN401 - clients and results are of any kind here
-# pyright: reportPrivateUsage=false
-# The names with an underscore that TTA uses are a contract, and what lies below is tested on purpose.
 
 from __future__ import annotations
 

@@ -5,9 +5,6 @@ of each process through and reports each, `hold` takes COUNT probes and stays in
 interpreter is started, the processes are forked from it.
 """
 
-# pyright: reportPrivateUsage=false
-# The names with an underscore that TTA uses are a contract, and what lies below is tested on purpose.
-
 from __future__ import annotations
 
 import asyncio

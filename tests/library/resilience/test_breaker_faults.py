@@ -1,8 +1,6 @@
 """The breaker when the store is away, stalls or answers nonsense, and when processes die."""
 
 # ruff: noqa: ANN401 - clients and results are of any kind here
-# pyright: reportPrivateUsage=false
-# The names with an underscore that TTA uses are a contract, and what lies below is tested on purpose.
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """The pure decisions: held against the reference model, and rule by rule where the store comes in."""
 
-# pyright: reportPrivateUsage=false
-# The names with an underscore that TTA uses are a contract, and what lies below is tested on purpose.
-
 from __future__ import annotations
 
 import math

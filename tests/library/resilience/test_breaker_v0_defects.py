@@ -4,8 +4,6 @@ Every test runs the same story twice. The first half must show the defect, or th
 """
 
 # ruff: noqa: ANN401 - clients and results are of any kind here
-# pyright: reportPrivateUsage=false
-# The names with an underscore that TTA uses are a contract, and what lies below is tested on purpose.
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """The registry of breakers: one object a name, names for everybody, and a sweep that harms nobody."""
 
 # ruff: noqa: ANN401 - clients and results are of any kind here
-# pyright: reportPrivateUsage=false
-# The names with an underscore that TTA uses are a contract, and what lies below is tested on purpose.
 
 from __future__ import annotations
 

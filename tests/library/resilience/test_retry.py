@@ -1,8 +1,6 @@
 """Retrying: v0's function form, the decorator, and v0's defects."""
 
 # ruff: noqa: ANN401 - clients and results are of any kind here
-# pyright: reportPrivateUsage=false
-# The names with an underscore that TTA uses are a contract, and what lies below is tested on purpose.
 
 from __future__ import annotations
 

@@ -1,12 +1,18 @@
 """The lint stage shows every finding of every tool at once, and is green only when all are clean."""
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from release.context import Context
 from release.gates import lint as gate
+from release.ledger import Ledger
 from release.model import Kind, Problem, Refused
+from release.runner import Finished
 from tests.release.gates.support import ScriptedRunner, make_context
 
 
@@ -24,6 +30,16 @@ def _no_own_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 
     # The linters themselves are only in the lint session's environment.
     monkeypatch.setattr(gate, "version", no_version)
+
+    # The candidate has tests of its own, in test_test.py.
+    def wheel(_context: Context, _ledger: Ledger | None, scratch: Path) -> tuple[Path, str]:
+        return scratch / "p-1-py3-none-any.whl", "from nowhere"
+
+    def installed(_context: Context, _wheel: Path) -> None:
+        return None
+
+    monkeypatch.setattr(gate, "candidate", wheel)
+    monkeypatch.setattr(gate, "install", installed)
 
 
 def test_clean_tools_and_rules_are_done_and_named(tmp_path: Path) -> None:
@@ -82,3 +98,32 @@ def test_tools_look_at_every_workflow_and_action(tmp_path: Path) -> None:
     commands = {tool.name: tool.command for tool in gate.tools(tmp_path)}
     assert commands["workflow schema"][-2:] == (".github/workflows/a.yml", ".github/workflows/b.yml")
     assert commands["action schema"][-1] == ".github/actions/setup/action.yml"
+
+
+def test_public_types_are_those_of_what_is_installed(tmp_path: Path) -> None:
+    """In the checkout the checker would look at the sources, which are not what users get."""
+    folders: dict[str, Path] = {}
+
+    class Watching(ScriptedRunner):
+        def __call__(self, argv: Sequence[str | os.PathLike[str]], *, cwd: Path, **options: Any) -> Finished:  # noqa: ANN401 - handed on
+            folders["--verifytypes" if "--verifytypes" in argv else "other"] = cwd
+            assert not [*cwd.iterdir()] or cwd == tmp_path
+            return super().__call__(argv, cwd=cwd, **options)
+
+    context, _ = make_context(tmp_path, Watching(lambda _words, _env: (0, "")))
+    gate.run("lint", context)
+    assert folders["other"] == tmp_path
+    assert not folders["--verifytypes"].is_relative_to(tmp_path)
+
+
+def test_no_file_relaxes_its_type_checker() -> None:
+    """A file that asks for less is checked less, and nobody sees it in a review of another file."""
+    root = Path(gate.__file__).parents[2]
+    found = [
+        f"{path.relative_to(root)}: {line}"
+        for folder in ("src", "release", "tests", "examples", "benchmarks")
+        for path in (root / folder).rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.match(r"# (pyright: (basic|standard|strict|report)|mypy:|type: ignore)", line)
+    ]
+    assert found == []

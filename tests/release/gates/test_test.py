@@ -150,7 +150,7 @@ def test_run_refuses_when_the_suite_left_no_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "rule"), [("build", "test.tree-builds"), ("install", "test.wheel-installs")]
+    ("program", "rule"), [("build", "candidate.builds"), ("install", "candidate.installs")]
 )
 def test_run_refuses_a_tree_that_gives_no_wheel(tmp_path: Path, program: str, rule: str) -> None:
     """A candidate that cannot be built or installed is named as such, with the tool's words."""
