@@ -126,6 +126,13 @@ def rehearse(session: nox.Session) -> None:
 
 
 @nox.session(python=MAIN)
+def drills(session: nox.Session) -> None:
+    """Tamper with a release in every way listed; shows which gate refused each."""
+    install(session, "test")
+    stage(session, "drills")
+
+
+@nox.session(python=MAIN)
 def prepare(session: nox.Session) -> None:
     """Version, changelog date and links of the next release (-- 0.2.0); prints the signed-tag command."""
     install(session, "release")

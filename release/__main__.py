@@ -34,6 +34,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "verify": ("release.verify", "what PyPI serves against the ledger, and a rebuild from the tag"),
     "prepare": ("release.prepare", "version, changelog date and links of the next release"),
     "lock": ("release.locks", "the locks of every dependency group"),
+    "drills": ("release.drills", "every tampering with a release, and the gate that refuses it"),
     "rehearse": ("release.rehearsal.drive", "all of it, in order, offline, on an embedded index"),
 }
 """Stage -> module with `run(stage, context) -> Report`, and what the help says."""

@@ -2,11 +2,15 @@
 
 import os
 import shutil
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 
+from release.drills import DRILL, REFUSED_BY, TAMPERING
 from tests.release.repo_support import Repo, begin
+
+Drilled = Callable[[str, Collection[str]], None]
 
 _PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 _FOREIGN = ("ACTIONS_", "GITHUB_", "GIT_", "TTA_WHEELHOUSE", *_PROXIES)
@@ -33,3 +37,15 @@ def repo(repo_template: Repo, tmp_path: Path) -> Repo:
     folder = tmp_path / "repo"
     shutil.copytree(repo_template.root.parent, folder, symlinks=True)
     return Repo(root=folder / repo_template.root.name, key=folder / repo_template.key.name)
+
+
+@pytest.fixture
+def drilled(record_property: Callable[[str, object], None]) -> Drilled:
+    """Note for `nox -s drills` that a drill was refused; the rule named for it is among those that did."""
+
+    def note(drill: str, refused_by: Collection[str]) -> None:
+        assert TAMPERING[drill] in refused_by, f"{drill}: refused by {refused_by or 'nothing'}"
+        record_property(DRILL, drill)
+        record_property(REFUSED_BY, TAMPERING[drill])
+
+    return note

@@ -12,7 +12,7 @@ from release.builder import Made
 from release.context import Options
 from release.ledger import Ledger, Outcome
 from release.model import Kind, Mode, Refused
-from release.rules.archives import digest_of
+from release.rules.archives import digest_of, read_archive
 from tests.release.build_support import (
     EPOCH,
     FILES,
@@ -27,6 +27,7 @@ from tests.release.build_support import (
     rules,
     zipped,
 )
+from tests.release.conftest import Drilled
 from tests.release.ledger_support import add
 from tests.release.repo_support import NOW, Repo, printed
 
@@ -320,3 +321,23 @@ def test_a_broken_ledger_is_refused_and_left_alone(tiny: Repo) -> None:
     tiny.write("ledger/ledger.jsonl", "{}\n")
     assert set(refused(tiny)) == {"ledger.readable"}
     assert folders(tiny) == ["ledger"]
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize(
+    ("drill", "line", "becomes"),
+    [
+        ("an edited METADATA version", b"Version: 1.2.0\n", b"Version: 1.2.1\n"),
+        ("another project's wheel", b"Name: tiny-demo\n", b"Name: other-demo\n"),
+    ],
+)
+def test_drill_a_wheel_that_is_not_the_trees(
+    tiny: Repo, drilled: Drilled, drill: str, line: bytes, becomes: bytes
+) -> None:
+    """Both builds give the same wrong wheel under the right name: it is read, not only compared."""
+    member = "tiny_demo-1.2.0.dist-info/METADATA"
+    metadata = read_archive(WHEEL, built().wheel).get(member) or b""
+    assert line in metadata
+    wheel = repacked(WHEEL, built().wheel, {member: metadata.replace(line, becomes)})
+    drilled(drill, refused(tiny, replaying({WHEEL: wheel})))
+    assert folders(tiny) == []

@@ -15,6 +15,7 @@ from release.ledger import NAME, Ledger
 from release.model import Kind, Mode, Refused, Report
 from release.plan import RELEASE
 from release.runner import LocalRunner
+from tests.release.conftest import Drilled
 from tests.release.ledger_support import WHEEL, create, rules_of
 from tests.release.repo_support import Repo, context_on, printed
 
@@ -171,14 +172,17 @@ def test_evidence_of_an_earlier_build_of_the_same_commit_is_refused(fan: Fan) ->
     assert fan.refusal() == ["collect.same-genesis"] * len(LEGS)
 
 
-def test_evidence_of_another_run_is_refused(fan: Fan) -> None:
+@pytest.mark.drill
+def test_evidence_of_another_run_is_refused(fan: Fan, drilled: Drilled) -> None:
     """No evidence crosses workflow runs, not even about the same ledger; attempts of one run may differ."""
     files = fan.jobs()
     here = Ran.here()
     edit(files["lint", "all"], ran=replace(here, attempt=2))
     edit(files["test", "3.12"], ran=replace(here, kind="github-actions", run="7"))
     edit(files["mutation", "all"], ran=replace(here, run="8"))
-    assert fan.refusal() == ["collect.same-run"] * 2
+    found = fan.refusal()
+    assert found == ["collect.same-run"] * 2
+    drilled("an evidence file of another run", found)
 
 
 def test_a_leg_nobody_planned_is_refused(fan: Fan) -> None:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,8 +19,17 @@ from release.rehearsal.environment import child_environment
 from release.rehearsal.index import LoopbackIndex
 from release.rehearsal.world import World
 from release.rules.archives import measure
-from tests.release.ledger_support import add, opening, rules_of
-from tests.release.rehearsal.support import FACTS, SDIST_NAME, WHEEL, WHEEL_NAME, written
+from tests.release.conftest import Drilled
+from tests.release.ledger_support import add, edited, opening, rewrite, rules_of
+from tests.release.rehearsal.support import (
+    FACTS,
+    SDIST_NAME,
+    WHEEL,
+    WHEEL_NAME,
+    sdist_members,
+    tarred,
+    written,
+)
 from tests.release.repo_support import NOW, Repo, context_on
 
 PUBLISHER = """\
@@ -69,9 +78,11 @@ class Release:
     def index(self, name: str) -> LoopbackIndex:
         return self.world.indexes[IndexName(name)]
 
-    def job(self, environment: str) -> None:
-        """Be in a job of this environment that may ask for an ID token."""
-        job = self.world.issuer.job(environment, ref="refs/tags/v1.0", sha=self.ledger.opening.commit)
+    def job(self, environment: str, **claims: object) -> None:
+        """Be in a job of this environment that may ask for an ID token; `claims` replace what it says."""
+        job = self.world.issuer.job(
+            environment, ref="refs/tags/v1.0", sha=self.ledger.opening.commit, **claims
+        )
         for name, value in job.grant.items():
             self.patch.setenv(name, value)
 
@@ -367,3 +378,128 @@ def test_credentials_are_taken_out_of_the_environment() -> None:
     found = publish.take_credentials(token)
     assert (token, found.publisher) == ({}, "token")
     assert found.variables == {"TWINE_USERNAME": "__token__", "TWINE_PASSWORD": "pypi-x"}
+
+
+def flipped(dist: Path) -> None:
+    data = bytearray((dist / WHEEL_NAME).read_bytes())
+    data[len(data) // 2] ^= 1
+    (dist / WHEEL_NAME).write_bytes(data)
+
+
+def extra(dist: Path) -> None:
+    (dist / "demo_project-1.1.tar.gz").write_bytes(b"x")
+
+
+def swapped(dist: Path) -> None:
+    members = sdist_members() | {"demo_project-1.0/demo_project/__init__.py": b'"""Another one."""\n'}
+    (dist / SDIST_NAME).write_bytes(tarred(members))
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("stage", ["testpypi", "pypi"])
+@pytest.mark.parametrize(
+    ("drill", "tamper"),
+    [
+        ("a flipped byte between stages", flipped),
+        ("an extra file in dist", extra),
+        ("a swapped sdist", swapped),
+    ],
+)
+def test_drill_files_tampered_with_between_stages(
+    release: Release, drilled: Drilled, drill: str, tamper: Callable[[Path], object], stage: str
+) -> None:
+    """The job behind the build gets other files: neither index is sent anything."""
+    release.gates()
+    release.job(stage)
+    tamper(release.root / "dist")
+    found = refused(release, stage)
+    assert len(found.problems) == 1
+    drilled(drill, rules_of(found))
+    assert release.index(stage).projects == {}
+
+
+@pytest.mark.drill
+def test_drill_a_moved_tag(release: Release, drilled: Drilled) -> None:
+    """Somebody signs the tag again, on another commit, between build and upload."""
+    tagged(release)
+    release.repo.git("push", "--quiet", "--delete", "origin", "v1.0")
+    release.repo.git("tag", "--delete", "v1.0")
+    release.repo.git("commit", "--quiet", "--allow-empty", "--message", "Other")
+    release.repo.sign("v1.0")
+    release.repo.git("push", "--quiet", "origin", "v1.0")
+    release.repo.git("reset", "--quiet", "--hard", "HEAD~1")
+    release.job("testpypi")
+    drilled("a moved tag", rules_of(refused(release, "testpypi")))
+    assert release.index("testpypi").projects == {}
+
+
+@pytest.mark.drill
+def test_drill_an_edited_ledger_line(release: Release, drilled: Drilled) -> None:
+    """A failed gate made a passed one: the next line no longer follows from it."""
+    release.gates(outcome=Outcome.FAILED)
+    folder = release.root / "ledger"
+    rewrite(folder, lambda lines: [*lines[:2], edited(lines[2], outcome="passed"), *lines[3:]])
+    release.job("pypi")
+    drilled("an edited ledger line", rules_of(refused(release, "pypi")))
+    assert release.index("pypi").projects == {}
+
+
+@pytest.mark.drill
+def test_drill_a_rewritten_ledger(release: Release, drilled: Drilled) -> None:
+    """A whole new chain is in order in itself; only the head that the job before handed on tells."""
+    release.gates(outcome=Outcome.FAILED)
+    honest = release.reread().head
+    (release.root / "ledger" / "ledger.jsonl").unlink()
+    forged = Ledger.create(release.root / "ledger", release.ledger.opening, at=NOW)
+    for stage, leg in [*GATES, ("mutation", "all"), ("testpypi", "all"), ("smoke", "testpypi")]:
+        add(forged, stage, leg)
+    release.job("pypi")
+    expected = Options(mode=Mode.REHEARSAL, expect_head=honest, expect_digests=forged.digests)
+    with pytest.raises(Refused) as caught:
+        publish.run("pypi", context_on(release.root, options=expected))
+    drilled("a rewritten ledger", rules_of(caught.value))
+    assert release.index("pypi").projects == {}
+
+
+HERE = f"{FACTS.owner}/{FACTS.repository}"
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize(
+    ("drill", "environment", "claims"),
+    [
+        ("a token for another repository", "pypi", {"repository": f"{FACTS.owner}/fork"}),
+        (
+            "a token for another workflow",
+            "pypi",
+            {"job_workflow_ref": f"{HERE}/.github/workflows/ci.yml@refs/tags/v1.0"},
+        ),
+        ("a token for another environment", "testpypi", {}),
+    ],
+)
+def test_drill_a_token_of_somebody_else(
+    release: Release, drilled: Drilled, drill: str, environment: str, claims: dict[str, str]
+) -> None:
+    """The real twine brings it to PyPI, which mints nothing; the ledger says that it was tried."""
+    release.gates()
+    release.job(environment, **claims)
+    before = len(release.index("pypi").refusals)
+    assert rules_of(refused(release, "pypi")) == ["publish.uploaded"]
+    drilled(drill, release.index("pypi").refusals[before:])
+    assert release.index("pypi").projects == {}
+    assert release.reread().lines[-1].outcome == "failed"
+
+
+@pytest.mark.drill
+def test_drill_a_replayed_token(release: Release, drilled: Drilled) -> None:
+    """A token that was exchanged once opens nothing a second time, though everything in it is right."""
+    index = release.index("testpypi")
+    release.job("testpypi", jti="once")
+    release.run("testpypi")
+    index.projects["demo-project"].files.clear()
+    index.projects["demo-project"].used.clear()
+    before = len(index.refusals)
+    release.job("testpypi", jti="once")
+    assert rules_of(refused(release, "testpypi")) == ["publish.uploaded"]
+    drilled("a replayed token", index.refusals[before:])
+    assert index.projects["demo-project"].files == {}

@@ -17,6 +17,7 @@ from release.rehearsal.index import TOKEN_LIFE, LoopbackIndex
 from release.rehearsal.issuer import Issuer
 from release.rehearsal.minting import Publisher
 from release.rehearsal.wire import Request, Response
+from tests.release.conftest import Drilled
 from tests.release.rehearsal.support import FACTS, METADATA, SDIST, SDIST_NAME, WHEEL, WHEEL_NAME, fields
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -142,14 +143,21 @@ async def test_minting_refuses_a_replayed_token(counter: Counter) -> None:
     assert (status, codes(answer)) == (422, ["invalid-reuse-token"])
 
 
-async def test_minting_refuses_testpypis_token(counter: Counter) -> None:
-    """The token for the trial index must not open the real one: by audience, and by environment."""
+@pytest.mark.drill
+async def test_minting_refuses_testpypis_token(counter: Counter, drilled: Drilled) -> None:
+    """The token for the trial index must not open the real one: by audience, and by environment.
+
+    Asked directly: twine itself would not send a token of another audience.
+    """
     for token, code in (
         (counter.id_token("testpypi", "testpypi"), "invalid-token"),
         (counter.id_token("testpypi", "pypi"), "invalid-publisher"),
     ):
         status, answer = await counter.mint(token)
         assert (status, codes(answer)) == (422, [code])
+    assert counter.index.refusals == ["mint.audience", "mint.environment"]
+    drilled("testpypi's token at PyPI", counter.index.refusals)
+    assert counter.index.projects == {}
 
 
 async def test_minting_refuses_an_expired_token(counter: Counter) -> None:
