@@ -143,9 +143,11 @@ def is_measured(leg: str, ledger: Ledger | None) -> bool:
 def targets(leg: str) -> tuple[str, ...]:
     """What a leg runs: the library's tests, and in the newest Python here those of the release tools too.
 
-    The library is promised for every supported Python; the release tools run on one.
+    The library is promised for every supported Python; the release tools run on one. Both folders are named:
+    with several workers pytest reads only the `conftest.py` of a folder it is asked for before it starts
+    them, and the library's says at the end which Redis servers were there.
     """
-    return ("tests",) if is_newest(leg) else ("tests/library",)
+    return ("tests/library", "tests/release") if is_newest(leg) else ("tests/library",)
 
 
 def outcome_problems(code: int, counts: Counts) -> list[Problem]:

@@ -100,7 +100,12 @@ def test_release_tools_are_tested_in_the_newest_python_and_the_library_in_each(
     """The library is promised for every Python; a tool that runs on one need not pass on all."""
     monkeypatch.setattr(pythons, "found", lambda: {"3.12": "/a", "3.13": "/b"})
     assert gate.targets("3.12") == ("tests/library",)
-    assert gate.targets("3.13") == ("tests",)
+    assert gate.targets("3.13") == ("tests/library", "tests/release")
+    # No test lies outside of what the newest leg is asked for.
+    root = Path(__file__).parents[3]
+    assert {"/".join(path.relative_to(root).parts[:2]) for path in root.glob("tests/**/test_*.py")} == {
+        *gate.targets("3.13")
+    }
 
 
 def test_only_the_newest_leg_is_traced_unless_it_is_for_a_release(
