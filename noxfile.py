@@ -144,3 +144,10 @@ def lock(session: nox.Session) -> None:
     """Resolve every dependency group into release/locks (-- --check changes nothing)."""
     install(session, "build")
     stage(session, "lock")
+
+
+@nox.session(python=MAIN)
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities and licences of what is locked, and the bill of materials; needs the network."""
+    install(session, "audit")
+    stage(session, "audit")
