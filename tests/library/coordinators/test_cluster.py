@@ -1,4 +1,4 @@
-"""What a cluster needs of the keys; the cluster itself comes later."""
+"""What a cluster needs of the keys; `test_real_cluster` runs one."""
 
 from __future__ import annotations
 
