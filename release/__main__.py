@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from release.context import Context, Options
-from release.model import Kind, Mode, Refused, Report
+from release.model import Kind, Mode, Problem, Refused, Report
 from release.outputs import hand_on
 from release.report import show
 from release.runner import LocalRunner
@@ -36,9 +36,13 @@ STAGES: dict[str, tuple[str, str]] = {
     "prepare": ("release.prepare", "version, changelog date and links of the next release"),
     "lock": ("release.locks", "the locks of every dependency group"),
     "drills": ("release.drills", "every tampering with a release, and the gate that refuses it"),
+    "check": ("release.check", "every rule that named files would break at PyPI, of any project"),
     "rehearse": ("release.rehearsal.drive", "all of it, in order, offline, on an embedded index"),
 }
 """Stage -> module with `run(stage, context) -> Report`, and what the help says."""
+
+TAKES_WORDS = {"prepare": 1, "check": sys.maxsize}
+"""Stage -> words it takes at most; the others take none."""
 
 
 def parse(argv: Sequence[str]) -> tuple[str, Options]:
@@ -55,7 +59,12 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("stage", choices=STAGES, metavar="STAGE")
-    parser.add_argument("version", nargs="?", help="prepare: the version to release, for example 0.2.0")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="VERSION | DIST",
+        help="prepare: the version to release, for example 0.2.0; check: wheels and sdists",
+    )
     parser.add_argument("--mode", type=Mode, choices=list(Mode), help="what the ledger is for")
     parser.add_argument("--leg", help="the leg of a stage, for test the Python (3.12)")
     parser.add_argument("--tag", help="build: the tag being released, v0.1.0")
@@ -84,8 +93,12 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     parser.add_argument("--expect-head", metavar="SHA256", help="sha256 of the ledger's last line")
     parser.add_argument("--expect-digests", metavar="SHA256", help="sha256 over the ledger's artefact list")
     values = vars(parser.parse_args(own))
-    stage = values.pop("stage")
-    return stage, Options(rest=rest, **values)
+    stage, words = values.pop("stage"), tuple(values.pop("words"))
+    taken = TAKES_WORDS.get(stage, 0)
+    if len(words) > taken:
+        parser.error(f"{stage} takes {'one word' if taken else 'no words'}, not {' '.join(words)!r}")
+    version = words[0] if stage == "prepare" and words else None
+    return stage, Options(rest=rest, words=words, version=version, **values)
 
 
 def main(argv: Sequence[str], *, root: Path | None = None, console: Console | None = None) -> int:
@@ -99,7 +112,11 @@ def main(argv: Sequence[str], *, root: Path | None = None, console: Console | No
         now=lambda: dt.datetime.now(dt.UTC),
         options=options,
     )
-    run: Callable[[str, Context], Report] = importlib.import_module(STAGES[stage][0]).run
+    try:
+        run: Callable[[str, Context], Report] = importlib.import_module(STAGES[stage][0]).run
+    except ModuleNotFoundError as error:
+        show(stage, _without(stage, error), console)
+        return int(Kind.USAGE)
     try:
         report = run(stage, context)
         hand_on(context.ledger)
@@ -114,6 +131,17 @@ def main(argv: Sequence[str], *, root: Path | None = None, console: Console | No
         report = Report(kind=Kind.REFUSED, sentence="interrupted; the same command goes on where it stopped")
     show(stage, report, console)
     return int(report.kind)
+
+
+def _without(stage: str, error: ModuleNotFoundError) -> Report:
+    """What to say where this Python lacks a library that the stage needs."""
+    problem = Problem(
+        rule="main.environment",
+        where=sys.executable,
+        what=f"has no module {error.name!r}, which stage {stage} needs",
+        remedy="run the stage as its nox session (`nox -l` lists them), which installs what it needs",
+    )
+    return Report(kind=Kind.USAGE, sentence="this Python lacks what the stage needs", problems=(problem,))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,9 @@ class Options:
     tag: str | None = None
     index: str | None = None
     version: str | None = None
+    """prepare: the version to release."""
+    words: tuple[str, ...] = ()
+    """What stands behind the stage's name: prepare's version, check's files."""
     again: bool = False
     fast: bool = False
     changed: bool = False

@@ -114,3 +114,14 @@ def test_options_are_typed() -> None:
     _, options = cli.parse(["build", "--mode", "rehearsal", "--tag", "v0.1.0"])
     assert options.mode is Mode.REHEARSAL
     assert options.tag == "v0.1.0"
+
+
+def test_missing_library_is_named_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stage started by hand, outside its session, ends with one sentence and not with a traceback."""
+    monkeypatch.setitem(cli.STAGES, "lint", ("no_such_library", "a stand-in"))
+    assert cli.main(["lint"]) == Kind.USAGE
+    said = capsys.readouterr().out
+    assert "has no module 'no_such_library'" in said
+    assert "run the stage as its nox session" in said
