@@ -119,6 +119,13 @@ def verify(session: nox.Session) -> None:
 
 
 @nox.session(python=MAIN)
+def report(session: nox.Session) -> None:
+    """The ledger of this checkout as a page: report/release.md."""
+    install(session, "release")
+    stage(session, "report")
+
+
+@nox.session(python=MAIN)
 def rehearse(session: nox.Session) -> None:
     """The whole release, in order, offline, on an embedded index (-- --fast reuses gates)."""
     install(session, "rehearsal")

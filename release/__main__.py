@@ -18,6 +18,7 @@ from release.model import Kind, Mode, Problem, Refused, Report
 from release.outputs import hand_on
 from release.report import show
 from release.runner import LocalRunner
+from release.summaries import summarise
 
 __all__ = ["STAGES", "main"]
 
@@ -37,6 +38,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "lock": ("release.locks", "the locks of every dependency group"),
     "drills": ("release.drills", "every tampering with a release, and the gate that refuses it"),
     "check": ("release.check", "every rule that named files would break at PyPI, of any project"),
+    "report": ("release.summaries", "the ledger of this checkout as a page"),
     "rehearse": ("release.rehearsal.drive", "all of it, in order, offline, on an embedded index"),
 }
 """Stage -> module with `run(stage, context) -> Report`, and what the help says."""
@@ -130,6 +132,7 @@ def main(argv: Sequence[str], *, root: Path | None = None, console: Console | No
     except KeyboardInterrupt:
         report = Report(kind=Kind.REFUSED, sentence="interrupted; the same command goes on where it stopped")
     show(stage, report, console)
+    summarise(stage, report, context.ledger)
     return int(report.kind)
 
 
