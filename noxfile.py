@@ -119,6 +119,13 @@ def verify(session: nox.Session) -> None:
 
 
 @nox.session(python=MAIN)
+def announce(session: nox.Session) -> None:
+    """A release on GitHub with the published files, the ledger and the bill of materials; public last."""
+    install(session, "announce")
+    stage(session, "announce")
+
+
+@nox.session(python=MAIN)
 def report(session: nox.Session) -> None:
     """The ledger of this checkout as a page: report/release.md."""
     install(session, "release")

@@ -33,6 +33,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "pypi": ("release.publish", "upload the ledger's files to PyPI"),
     "smoke": ("release.smoke", "install what an index serves into empty environments and use it"),
     "verify": ("release.verify", "what PyPI serves against the ledger, and a rebuild from the tag"),
+    "announce": ("release.announce", "a release on GitHub with the published files, public at the very end"),
     "audit": ("release.audit", "vulnerabilities, licences and the bill of materials of what is locked"),
     "prepare": ("release.prepare", "version, changelog date and links of the next release"),
     "lock": ("release.locks", "the locks of every dependency group"),

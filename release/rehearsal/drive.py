@@ -32,12 +32,19 @@ from release.plan import Plan, here
 from release.project import Project
 from release.publisher import FILE as PUBLISHER
 from release.publisher import PublisherFacts
-from release.rehearsal import scratch, world
+from release.rehearsal import github, scratch, world
 from release.rehearsal.environment import child_environment
 from release.rehearsal.reuse import Reused, reusable
 from release.rehearsal.scratch import Scratch
 from release.rehearsal.steps import Step, sessions, steps
-from release.rehearsal.summary import Ran, defects, digest_problems, digest_table, stage_table
+from release.rehearsal.summary import (
+    Ran,
+    announced_problems,
+    defects,
+    digest_problems,
+    digest_table,
+    stage_table,
+)
 from release.rehearsal.world import World
 from release.rules import changelog
 from release.rules.tag import name_of
@@ -64,6 +71,8 @@ class _Rehearsal:
     env: dict[str, str]
     hidden: Path
     """First on the children's PATH; empty unless Pythons are hidden."""
+    github: Path
+    """What the recording `gh` keeps: it stands behind `hidden` on their PATH."""
     nox: Sequence[str]
 
 
@@ -90,13 +99,14 @@ def _begin(context: Context, folder: Path, stack: ExitStack) -> _Rehearsal:
     if not facts.owner_id:
         facts = facts.model_copy(update={"owner_id": _STAND_IN})
     started = stack.enter_context(world.start(folder / "world", facts))
-    hidden = folder / "hidden"
+    hidden, programs, kept = folder / "hidden", folder / "programs", folder / "github"
+    github.install(programs, kept)
     env = child_environment(
         {**os.environ, "PATH": _path()},
         folder=folder / "child",
         authority=started.authority,
         proxy=started.proxy_url,
-        first_on_path=[hidden],
+        first_on_path=[hidden, programs],
     )
     env[WHEELHOUSE] = str(_environments(context.root) / "wheelhouse")
     return _Rehearsal(
@@ -106,6 +116,7 @@ def _begin(context: Context, folder: Path, stack: ExitStack) -> _Rehearsal:
         world=started,
         env=env,
         hidden=hidden,
+        github=kept,
         nox=nox_words(context.root),
     )
 
@@ -313,7 +324,11 @@ def _judged(
     context, started = rehearsal.context, rehearsal.world
     ledger = Ledger.read(clone.root / "ledger")
     opening = ledger.opening
-    problems = [*digest_problems(started, ledger), *defects(started)]
+    problems = [
+        *digest_problems(started, ledger),
+        *announced_problems(rehearsal.github, ledger),
+        *defects(started),
+    ]
     seconds = time.monotonic() - began
     context.console.rule("rehearsed", align="left")
     # A log has no width of its own, and a folded digest cannot be searched for.
@@ -335,6 +350,7 @@ def _judged(
         sentence=(
             f"{opening.project} {opening.version} went from {start} to PyPI in {seconds:.0f} s and "
             f"{len(done)} stages; {len(opening.artifacts)} files have the same digests everywhere"
+            f", announced on a recording GitHub"
         ),
         checked=[
             Checked(what="hosts refused", found=refused or "none was asked for"),

@@ -70,6 +70,7 @@ def steps(
         Step(session="pypi", uploads_to=IndexName.PYPI),
         Step(session="smoke", words=["--index", "pypi", *less]),
         Step(session="verify"),
+        Step(session="announce"),
     ]
 
 

@@ -1,8 +1,12 @@
 """What a rehearsal shows at its end: every stage with its time, every digest, and what is wrong."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from packaging.version import Version
 from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
@@ -10,10 +14,12 @@ from rich.text import Text
 from release.indexes import IndexName
 from release.ledger import Ledger
 from release.model import Problem
+from release.rehearsal.github import STATE
 from release.rehearsal.world import World
 from release.rules.archives import digest_of
+from release.rules.tag import name_of
 
-__all__ = ["Ran", "defects", "digest_problems", "digest_table", "held", "stage_table"]
+__all__ = ["Ran", "announced_problems", "defects", "digest_problems", "digest_table", "held", "stage_table"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,33 @@ def held(started: World, ledger: Ledger, name: IndexName, file: str) -> str:
     index = started.indexes[name]
     project = index.projects.get(ledger.opening.project)
     return digest_of(index.content(file)) if project is not None and file in project.files else ""
+
+
+def announced_problems(kept: Path, ledger: Ledger) -> list[Problem]:
+    """What the recording GitHub does not show as the ledger's release: public, with the ledger's digests.
+
+    Args:
+        kept: Where the recording `gh` keeps its state.
+        ledger: The rehearsal's ledger.
+    """
+    opening = ledger.opening
+    tag = opening.tag or name_of(Version(opening.version))
+    book = kept / STATE
+    releases: dict[str, Any] = json.loads(book.read_text(encoding="utf-8")) if book.exists() else {}
+    found = releases.get(tag, {"isDraft": True, "assets": []})
+    shown = {each["name"]: each["digest"] for each in found["assets"]}
+    wrong = [each.name for each in opening.artifacts if shown.get(each.name) != f"sha256:{each.sha256}"]
+    if not wrong and not found["isDraft"]:
+        return []
+    return [
+        Problem(
+            rule="rehearsal.announced",
+            where=f"release {tag} on the recording GitHub",
+            what=f"is {'a draft or absent' if found['isDraft'] else 'public'}, "
+            f"without the ledger's {', '.join(wrong) or 'nothing'}",
+            remedy="the announce stage did not do what it said: mend release/announce.py before any release",
+        )
+    ]
 
 
 def defects(started: World) -> list[Problem]:

@@ -26,6 +26,8 @@ class Role:
     """Jobs that must have passed, at any distance."""
     ledger: str = ""
     """The job whose ledger and head it takes up."""
+    token: bool = False
+    """True for the one job whose session is given the job's own token, as GH_TOKEN."""
 
 
 ROLES = {
@@ -52,6 +54,7 @@ ROLES = {
     ),
     "smoke-pypi": Role(session="smoke", words="--index pypi", after=("pypi",), ledger="pypi"),
     "verify": Role(session="verify", words="", after=("smoke-pypi",), ledger="smoke-pypi"),
+    "announce": Role(session="announce", words="", after=("pypi", "verify"), ledger="verify", token=True),
 }
 """Every job there may be, by its id."""
 
@@ -245,6 +248,8 @@ def _expectations(release: Release) -> Iterator[Problem]:
         if role.ledger:
             wanted["HEAD"] = f"${{{{ needs.{role.ledger}.outputs.head }}}}"
             wanted["DIGESTS"] = "${{ needs.build.outputs.digests }}"
+        if role.token:
+            wanted |= {"GH_TOKEN": "${{ github.token }}"}
         if job.id == "test":
             wanted["PYTHON"] = "${{ matrix.python }}"
         for step in _of_kind(job, "session"):

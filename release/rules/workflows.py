@@ -33,10 +33,14 @@ ANALYSERS = ("codeql.yml", "scorecard.yml")
 MAY_WRITE = {
     ("release.yml", "testpypi", "id-token"),
     ("release.yml", "pypi", "id-token"),
+    ("release.yml", "announce", "contents"),
     ("codeql.yml", "codeql", "security-events"),
     ("scorecard.yml", "scorecard", "security-events"),
 }
 """File, job and scope of every grant that is more than `read`."""
+
+GIVEN_TOKENS = {("release.yml", "announce", "GH_TOKEN")}
+"""File, job and variable of every session that is given its job's own token."""
 
 HOSTED = ("ubuntu-latest", "macos-latest", "windows-latest")
 """Runners that are new for every job."""
@@ -153,9 +157,12 @@ def _writes(repository: Repository) -> Iterator[Problem]:
 
 def _secrets(repository: Repository) -> Iterator[Problem]:
     texts = [(each.file, each.text) for each in (*repository.workflows, *repository.composites.values())]
+    jobs = {workflow.file: workflow.jobs.values() for workflow in repository.workflows}
     for file, text in texts:
         for number, line in enumerate(text.splitlines(), start=1):
-            if _SECRET.search(line):
+            owner = [job.id for job in jobs.get(file, ()) if job.line <= number][-1:]
+            given = (file.rpartition("/")[2], *owner, line.partition(":")[0].strip()) in GIVEN_TOKENS
+            if _SECRET.search(line) and not (given and line.strip().endswith(": ${{ github.token }}")):
                 remedy = "do without it: uploads use trusted publishing, everything else needs no secret"
                 yield _problem("secrets", file, number, "reads a secret or the job's token", remedy)
 

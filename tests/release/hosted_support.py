@@ -25,7 +25,7 @@ from release.evidence import Opening
 from release.ledger import Ledger
 from release.model import Artifact, Kind, Mode, Report
 from release.outputs import hand_on
-from release.plan import RELEASE
+from release.plan import RELEASE, unproved
 from release.rules.archives import digest
 from release.rules.workflow_model import Job, Step, Workflow
 from tests.release.repo_support import NOW, Repo, context_on, run_git
@@ -99,7 +99,11 @@ class Hosted:
         if found := _FROM.fullmatch(text):
             assert found[1] == "steps" or found[2] in job.needs
             return (self.outputs if found[1] == "needs" else steps)[found[2]].get(found[3], "")
-        return {"matrix.python": matrix.get("python", ""), "github.run_attempt": str(self.attempt)}[text]
+        return {
+            "matrix.python": matrix.get("python", ""),
+            "github.run_attempt": str(self.attempt),
+            "github.token": "the job's own",
+        }[text]
 
     def _download(self, root: Path, ids: str, path: str) -> None:
         for each in (one.strip() for one in ids.split(",")):
@@ -153,6 +157,8 @@ def play(stage: str, context: Context) -> None:
         record(context, ledger, stage, "all", _report())
     elif stage == "collect":
         collect.run(stage, context)
+    elif stage == "announce":
+        assert unproved(bound(context, mode=Mode.RELEASE), ("verify",)) == []
     else:
         ledger = bound(context, mode=Mode.RELEASE)
         if stage == "test":

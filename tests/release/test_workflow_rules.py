@@ -48,6 +48,17 @@ SPOILED = [
     ("workflow.writes", "release.yml", "verify", "contents: read", "id-token: write"),
     ("workflow.secrets", "ci.yml", "test", "PYTHON: ${{ matrix.python }}", "PYTHON: ${{ secrets.TOKEN }}"),
     ("workflow.secrets", "ci.yml", "test", "PYTHON: ${{ matrix.python }}", "PYTHON: ${{ github.token }}"),
+    ("workflow.secrets", "release.yml", "announce", "${{ github.token }}", "${{ secrets.PAT }}"),
+    ("workflow.secrets", "release.yml", "announce", "GH_TOKEN: $", "OTHER: $"),
+    (
+        "workflow.secrets",
+        "release.yml",
+        "verify",
+        "HEAD: $",
+        "GH_TOKEN: ${{ github.token }}\n          HEAD: $",
+    ),
+    ("workflow.writes", "release.yml", "announce", "contents: write", "packages: write"),
+    ("workflow.writes", "release.yml", "verify", "contents: read", "contents: write"),
     ("workflow.triggers", "ci.yml", "", "  pull_request:\n", f"  {TARGET}:\n"),
     (
         "workflow.triggers",

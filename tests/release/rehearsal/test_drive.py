@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from release import collect, prepare, publish
+from release import announce, collect, prepare, publish
 from release.binding import record
 from release.checkout import Checkout
 from release.context import Context, Options
@@ -113,6 +113,8 @@ class Player:
             collect.run(stage, context)
         elif stage in {"testpypi", "pypi"}:
             publish.run(stage, context)
+        elif stage == "announce":
+            announce.run(stage, context)
         else:
             leg = posargs[posargs.index("--index") + 1] if stage == "smoke" else leg or "all"
             outcome = Outcome.SAMPLE if "--sample" in posargs else Outcome.PASSED
@@ -160,18 +162,19 @@ def context(repo: Repo, player: Player, *, fast: bool = False) -> Context:
     repo.write(".gitignore", "/dist/\n/ledger/\n/report/\n/.nox/\n")
     for name in ("runtime", "build", "test"):
         repo.write(f"release/locks/{name}.txt", "")
+    repo.write("README.md", "A demo.\n")
     repo.commit()
     return replace(context_on(repo.root, options=Options(fast=fast)), runner=player)
 
 
 WHOLE = [
     *("build", "lint", "test-3.12", "test-3.13", "coverage", "mutation", "collect"),
-    *("testpypi", "smoke", "pypi", "smoke", "verify"),
+    *("testpypi", "smoke", "pypi", "smoke", "verify", "announce"),
 ]
 
 
 def test_rehearsal_goes_all_the_way(repo: Repo, player: Player, tmp_path: Path) -> None:
-    """A commit without a dated section goes from prepare to verify, and nothing else changes."""
+    """A commit without a dated section goes from prepare to announce, and nothing else changes."""
     ready = context(repo, player)
     report = drive.run("rehearse", ready)
     assert report.kind is Kind.DONE
@@ -186,6 +189,7 @@ def test_rehearsal_goes_all_the_way(repo: Repo, player: Player, tmp_path: Path) 
     notes = {each.found for each in report.checked if each.what == "not shown here"}
     assert "test 3.14: no Python 3.14 here" in notes
     assert left(tmp_path) == []
+    assert "announced on a recording GitHub" in report.sentence
     assert [(line.stage, line.leg) for line in kept.lines][-5:] == [
         ("testpypi", "all"),
         ("smoke", "testpypi"),
@@ -293,7 +297,7 @@ def test_what_an_index_does_not_hold_is_refused(
     monkeypatch.setattr(drive, "steps", mock.Mock(return_value=[Step(session="build")]))
     with pytest.raises(Refused) as caught:
         drive.run("rehearse", context(repo, player))
-    assert rules_of(caught.value) == ["rehearsal.same-digests"] * 4
+    assert rules_of(caught.value) == [*["rehearsal.same-digests"] * 4, "rehearsal.announced"]
     assert len(left(tmp_path)) == 1
 
 

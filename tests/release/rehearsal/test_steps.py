@@ -28,13 +28,14 @@ def test_steps_follow_the_order_of_a_release() -> None:
         "pypi",
         "smoke pypi",
         "verify",
+        "announce",
     ]
 
 
 def test_steps_run_every_stage_that_leaves_evidence() -> None:
     """A stage that is added to a release is rehearsed, or this fails."""
     found = {step.session.partition("-")[0] for step in steps(LEGS, tag=None, fast=False, reused=[])}
-    assert found == {*plan.ORDER, "collect"}
+    assert found == {*plan.ORDER, "collect", "announce"}
 
 
 def test_gates_leave_evidence_files_and_collect_joins_them() -> None:

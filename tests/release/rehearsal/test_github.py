@@ -1,0 +1,99 @@
+"""The recording `gh`: it refuses what the real one refuses, so a stage that passes on it could pass there."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from release.rehearsal import github
+from release.rehearsal.github import CALLS, STATE
+from release.rehearsal.summary import announced_problems
+from tests.release.ledger_support import SDIST, WHEEL, create
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    return folder
+
+
+def call(state: Path, *words: str) -> int:
+    return github.main([str(state), "release", *words, "--repo", "o/r"])
+
+
+def drafted(state: Path) -> Path:
+    """A draft of v1; returns a file to add."""
+    notes = state.parent / "notes.md"
+    notes.write_text("said", encoding="utf-8")
+    assert call(state, "create", "v1", "--draft", "--title", "t", "--notes-file", str(notes)) == 0
+    return notes
+
+
+def test_what_is_not_there_is_not_found(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In gh's own words, which the stage reads."""
+    for words in (
+        ("view", "v1", "--json", "assets"),
+        ("upload", "v1", "x"),
+        ("edit", "v1", "--draft=false", "--prerelease=false"),
+    ):
+        assert call(state, *words) == 1
+        assert "release not found" in capsys.readouterr().err
+
+
+def test_nothing_is_made_twice(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither a release nor a file: both are refused, and the first stays."""
+    notes = drafted(state)
+    assert call(state, "create", "v1", "--title", "other", "--notes-file", str(notes)) == 1
+    assert "already exists" in capsys.readouterr().err
+    assert call(state, "upload", "v1", str(notes)) == 0
+    notes.write_text("other", encoding="utf-8")
+    assert call(state, "upload", "v1", str(notes)) == 1
+    assert "asset under the same name already exists" in capsys.readouterr().err
+    found = json.loads((state / STATE).read_text(encoding="utf-8"))["v1"]
+    assert found["name"] == "t"
+    assert len(found["assets"]) == 1
+
+
+def test_a_word_that_gh_does_not_know_is_a_usage_error(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stage that asks for something the stand-in does not play is seen at once."""
+    with pytest.raises(SystemExit):
+        call(state, "upload", "v1", "x", "--clobber")
+    assert "--clobber" in capsys.readouterr().err
+
+
+def test_it_runs_by_itself_and_writes_every_call_down(tmp_path: Path) -> None:
+    """By the real one's name, on nothing but the standard library."""
+    github.install(tmp_path / "bin", tmp_path / "state")
+    words = ["release", "view", "v1", "--json", "assets", "--repo", "o/r"]
+    (program,) = (tmp_path / "bin").iterdir()
+    finished = subprocess.run([program, *words], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (1, "release not found\n")
+    assert json.loads((tmp_path / "state" / CALLS).read_text(encoding="utf-8")) == words
+
+
+def test_on_windows_it_is_a_command_file(tmp_path: Path) -> None:
+    """There a program is found by its suffix."""
+    github.install(tmp_path / "bin", tmp_path / "state", windows=True)
+    assert (tmp_path / "bin" / "gh.cmd").read_text(encoding="utf-8").rstrip().endswith("%*")
+
+
+def test_a_rehearsal_looks_at_what_was_announced(tmp_path: Path, state: Path) -> None:
+    """Public, with the ledger's digests; everything else is a defect of the stage."""
+    ledger = create(tmp_path / "ledger")
+    assert "absent" in announced_problems(state, ledger)[0].what
+    assets = [{"name": each.name, "digest": f"sha256:{each.sha256}"} for each in (WHEEL, SDIST)]
+
+    def kept(**changes: object) -> None:
+        shown = {"v0.1.0": {"isDraft": False, "assets": assets, **changes}}
+        (state / STATE).write_text(json.dumps(shown), encoding="utf-8")
+
+    kept()
+    assert announced_problems(state, ledger) == []
+    kept(isDraft=True)
+    assert "draft" in announced_problems(state, ledger)[0].what
+    kept(assets=assets[:1])
+    assert SDIST.name in announced_problems(state, ledger)[0].what

@@ -1,0 +1,302 @@
+"""The `announce` stage against a recording `gh`: what becomes public, in which order, and what never does."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from release import announce, sbom
+from release.checkout import Checkout
+from release.context import Context, Options
+from release.ledger import Ledger, Outcome
+from release.model import Kind, Mode, Refused, Report
+from release.plan import RELEASE
+from release.rehearsal import github
+from release.rehearsal.github import CALLS, STATE
+from release.rules.archives import digest, measure
+from release.runner import Finished, LocalRunner
+from tests.release.ledger_support import add, opening, rules_of
+from tests.release.rehearsal.support import written
+from tests.release.repo_support import NOW, Repo, context_on
+from tests.release.test_publish import PUBLISHER
+
+
+class Stage:
+    """A checkout whose ledger holds a passed verify, and the GitHub its `gh` records to."""
+
+    def __init__(self, repo: Repo, kept: Path, version: str) -> None:
+        self.repo, self.kept, self.tag = repo, kept, f"v{version}"
+        changes = repo.write(
+            "CHANGELOG.md", f"# C\n\n## [{version}] - {NOW.date()}\n\n### Added\n\n- Inboxes.\n"
+        )
+        assert changes.exists()
+        repo.write("README.md", f"A demo.\n\n{announce.NOT_PUBLISHED} Nothing is there.\n")
+        repo.write("release/publisher.toml", PUBLISHER)
+        repo.write("release/locks/runtime.txt", "redis==6.4.0 --hash=sha256:" + "a" * 64 + "\n")
+        repo.write(".gitignore", "/dist/\n/ledger/\n")
+        repo.commit()
+        repo.push()
+        self.context = replace(
+            context_on(repo.root, options=Options(mode=Mode.REHEARSAL)), runner=LocalRunner()
+        )
+        files = written(repo.root / "dist")
+        checkout = Checkout(repo.root, LocalRunner())
+        opened = opening(
+            project="demo-project",
+            version=version,
+            commit=checkout.head(),
+            tree=checkout.tree(),
+            plan=RELEASE,
+            artifacts=tuple(measure(path) for path in sorted(files)),
+        )
+        self.ledger = Ledger.create(repo.root / "ledger", opened, at=NOW)
+        add(self.ledger, "verify")
+
+    def run(self, context: Context | None = None) -> Report:
+        return announce.run("announce", context or self.context)
+
+    def refused(self, context: Context | None = None) -> Refused:
+        with pytest.raises(Refused) as caught:
+            self.run(context)
+        return caught.value
+
+    def gh(self, *words: str) -> None:
+        """What somebody else does to the release."""
+        assert github.main([str(self.kept), "release", *words, "--repo", "elsewhere"]) == 0
+
+    @property
+    def release(self) -> dict[str, Any]:
+        return self.releases[self.tag]
+
+    @property
+    def releases(self) -> dict[str, Any]:
+        book = self.kept / STATE
+        return json.loads(book.read_text(encoding="utf-8")) if book.exists() else {}
+
+    def rewrite(self, **changes: object) -> None:
+        """Change what GitHub keeps of the release."""
+        releases = self.releases
+        releases[self.tag].update(changes)
+        (self.kept / STATE).write_text(json.dumps(releases), encoding="utf-8")
+
+    @property
+    def verbs(self) -> list[str]:
+        """The calls so far, by verb, reading left out."""
+        lines = (self.kept / CALLS).read_text(encoding="utf-8").splitlines()
+        return [verb for line in lines if (verb := json.loads(line)[1]) != "view"]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {each["name"]: each["digest"] for each in self.release["assets"]}
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state of the `gh` that stands first on PATH."""
+    programs, state = tmp_path / "programs", tmp_path / "github"
+    github.install(programs, state)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    for name in ("GH_TOKEN", "GITHUB_TOKEN", "NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return state
+
+
+@pytest.fixture
+def stage(repo: Repo, kept: Path) -> Stage:
+    return Stage(repo, kept, "1.0")
+
+
+def test_a_release_is_drafted_filled_and_made_public_last(stage: Stage) -> None:
+    """Nobody sees a release that lacks a file."""
+    report = stage.run()
+    assert report.kind is Kind.DONE
+    assert "4 uploaded, 0 there already" in report.sentence
+    assert stage.verbs == ["create", *["upload"] * 4, "edit"]
+    assert stage.release["isDraft"] is False
+    assert stage.release["isPrerelease"] is False
+    assert stage.release["name"] == "demo-project 1.0"
+    wanted = {path.name: f"sha256:{digest(path)}" for path in (stage.repo.root / "dist").iterdir()}
+    wanted["ledger.jsonl"] = f"sha256:{digest(stage.repo.root / 'ledger' / 'ledger.jsonl')}"
+    shown = stage.digests
+    assert shown.pop(sbom.FILE).startswith("sha256:")
+    assert shown == wanted
+    made = json.loads((stage.kept / "assets" / stage.tag / sbom.FILE).read_text(encoding="utf-8"))
+    assert made["metadata"]["component"]["name"] == "Demo.Project"
+
+
+def test_notes_are_the_changelogs_section_and_the_digests(stage: Stage) -> None:
+    """What users read is what the maintainers wrote, and what they can check it with."""
+    stage.run()
+    body = stage.release["body"]
+    assert body.startswith("### Added\n\n- Inboxes.\n")
+    for artifact in stage.ledger.opening.artifacts:
+        assert f"{artifact.sha256}  {artifact.name}" in body
+
+
+def test_a_second_run_changes_nothing(stage: Stage) -> None:
+    """A release that is public and whole is done."""
+    stage.run()
+    before = list(stage.verbs)
+    report = stage.run()
+    assert "public before, 0 uploaded, 4 there already" in report.sentence
+    assert stage.verbs == before
+
+
+@pytest.mark.parametrize("cut", range(1, 7))
+def test_a_run_that_was_cut_short_is_taken_up(stage: Stage, cut: int) -> None:
+    """After any number of changes that were made, the same command ends the same, none made twice."""
+    made: list[str] = []
+
+    def dies(argv: Sequence[str | os.PathLike[str]], **options: Any) -> Finished:  # noqa: ANN401 - handed on as they are
+        changes = os.fspath(argv[1]) == "release" and os.fspath(argv[2]) != "view"
+        if changes and len(made) == cut:
+            raise KeyboardInterrupt
+        if changes:
+            made.append(os.fspath(argv[2]))
+        return LocalRunner()(argv, **options)
+
+    if cut < 6:
+        with pytest.raises(KeyboardInterrupt):
+            stage.run(replace(stage.context, runner=dies))
+        assert stage.release["isDraft"] is True
+    stage.run()
+    assert stage.verbs == ["create", *["upload"] * 4, "edit"]
+    assert stage.release["isDraft"] is False
+
+
+def test_a_release_candidate_is_a_prerelease(repo: Repo, kept: Path) -> None:
+    """Nobody is offered a candidate as the newest release."""
+    candidate = Stage(repo, kept, "1.0rc1")
+    assert "a pre-release" in candidate.run().sentence
+    assert candidate.release["isPrerelease"] is True
+
+
+def test_a_release_with_the_wrong_flag_is_mended(stage: Stage) -> None:
+    """Somebody made the draft by hand."""
+    stage.run()
+    stage.rewrite(isPrerelease=True)
+    stage.run()
+    assert stage.release["isPrerelease"] is False
+
+
+def test_other_bytes_under_a_files_name_are_refused_naming_both(stage: Stage) -> None:
+    """Nothing on GitHub is replaced, and nothing more is sent."""
+    name = stage.ledger.opening.artifacts[0].name
+    other = stage.repo.root.parent / name
+    other.write_bytes(b"other")
+    notes = stage.repo.root / "README.md"
+    stage.gh("create", stage.tag, "--draft", "--title", "t", "--notes-file", str(notes))
+    stage.gh("upload", stage.tag, str(other))
+    stage.gh("upload", stage.tag, str(notes))
+    refused = stage.refused()
+    assert rules_of(refused) == ["announce.same-bytes", "announce.only-ours"]
+    assert digest(other) in refused.problems[0].what
+    assert stage.ledger.opening.artifacts[0].sha256 in refused.problems[0].what
+    assert f"delete-asset {stage.tag} {name}" in refused.problems[0].remedy
+    assert stage.verbs == ["create", "upload", "upload"]
+    assert stage.release["isDraft"] is True
+
+
+def test_a_torn_upload_is_sent_again(stage: Stage) -> None:
+    """GitHub keeps the name of an upload that was cut short, and refuses it until it is deleted."""
+    stage.run()
+    assets = stage.release["assets"]
+    stage.rewrite(isDraft=True, assets=[{**assets[0], "state": "starter", "digest": None}, *assets[1:]])
+    report = stage.run()
+    assert "1 uploaded, 3 there already" in report.sentence
+    assert stage.verbs[-3:] == ["delete-asset", "upload", "edit"]
+
+
+def test_a_github_that_names_no_digests_is_asked_for_the_bytes(stage: Stage) -> None:
+    """An older gh does not say them; what it serves is what counts."""
+    stage.run()
+    stage.rewrite(assets=[{**each, "digest": None} for each in stage.release["assets"]])
+    assert "4 there already" in stage.run().sentence
+    assert "download" in stage.verbs
+
+
+def test_a_draft_that_lost_a_file_stays_a_draft(stage: Stage) -> None:
+    """What was sent is not what is believed: GitHub is read once more before anything is public."""
+
+    def forgets(argv: Sequence[str | os.PathLike[str]], **options: Any) -> Finished:  # noqa: ANN401 - handed on as they are
+        if os.fspath(argv[2]) == "upload" and os.fspath(argv[4]).endswith(sbom.FILE):
+            return Finished(argv=[], code=0, stdout="", stderr="", took_ms=1)
+        return LocalRunner()(argv, **options)
+
+    assert rules_of(stage.refused(replace(stage.context, runner=forgets))) == ["announce.complete"]
+    assert stage.release["isDraft"] is True
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, None])
+def test_nothing_is_announced_that_was_not_verified(stage: Stage, outcome: Outcome | None) -> None:
+    """The world must have been seen to hold exactly these files."""
+    if outcome is None:
+        (stage.repo.root / "ledger" / "ledger.jsonl").unlink()
+        Ledger.create(stage.repo.root / "ledger", stage.ledger.opening, at=NOW)
+    else:
+        add(stage.ledger, "verify", outcome=outcome)
+    refused = stage.refused()
+    assert rules_of(refused) == ["plan.proved"]
+    assert "nox -s verify" in refused.problems[0].remedy
+    assert not (stage.kept / CALLS).exists()
+
+
+def test_files_that_are_not_the_ledgers_are_refused(stage: Stage) -> None:
+    """What is announced is what was published."""
+    (stage.repo.root / "dist" / "more.txt").write_text("x")
+    assert rules_of(stage.refused()) == ["build.dist"]
+    (stage.repo.root / "dist").rename(stage.repo.root.parent / "moved")
+    assert rules_of(stage.refused()) == ["announce.dist"]
+    assert not (stage.kept / CALLS).exists()
+
+
+def test_a_changelog_without_the_section_is_refused(stage: Stage) -> None:
+    """Notes are never made up."""
+    stage.repo.write("CHANGELOG.md", "# C\n")
+    assert rules_of(stage.refused()) == ["announce.notes"]
+
+
+def test_a_tag_that_moved_is_refused(stage: Stage) -> None:
+    """Also in a rehearsal, where there is a tag."""
+    tag_object = stage.repo.sign("v1.0")
+    stage.repo.git("push", "--quiet", "origin", "v1.0")
+    (stage.repo.root / "ledger" / "ledger.jsonl").unlink()
+    opened = replace(stage.ledger.opening, tag="v1.0", tag_object=tag_object)
+    add(Ledger.create(stage.repo.root / "ledger", opened, at=NOW), "verify")
+    assert stage.run().kind is Kind.DONE
+    stage.repo.git("push", "--quiet", "--force", "origin", "HEAD~1:refs/tags/v1.0")
+    assert rules_of(stage.refused()) == ["tag.not-moved"]
+
+
+def test_the_token_is_ghs_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """git and everything else that runs here is started without it, and gh is led nowhere else."""
+    monkeypatch.setenv("GH_TOKEN", "secret")
+    monkeypatch.setenv("GH_HOST", "elsewhere.example")
+    seen: list[tuple[bool, bool, bool]] = []
+
+    def watches(argv: Sequence[str | os.PathLike[str]], **options: Any) -> Finished:  # noqa: ANN401 - handed on as they are
+        env = options.get("env") or os.environ
+        seen.append((Path(argv[0]).stem == "gh", "GH_TOKEN" in env, "GH_HOST" in env))
+        return LocalRunner()(argv, **options)
+
+    stage.run(replace(stage.context, runner=watches))
+    assert {each for each in seen if each[0]} == {(True, True, False)}
+    assert {has for is_gh, has, _ in seen if not is_gh} == {False}
+
+
+def test_readmes_status_line_is_named_until_it_says_so(stage: Stage) -> None:
+    """A person commits it: a workflow never writes to main."""
+    said = {each.what: each.found for each in stage.run().checked}
+    line = announce.status_line("demo-project", "1.0")
+    assert (
+        said["README.md"] == f"NEXT: commit `{line}` to main in place of what follows **Not yet published.**"
+    )
+    stage.repo.write("README.md", "Older.\n")
+    assert "its status line" in {each.what: each.found for each in stage.run().checked}["README.md"]
+    stage.repo.write("README.md", f"{line}\n")
+    assert {each.what: each.found for each in stage.run().checked}["README.md"] == f"says it: {line}"
