@@ -165,3 +165,10 @@ def audit(session: nox.Session) -> None:
     """Known vulnerabilities and licences of what is locked, and the bill of materials; needs the network."""
     install(session, "audit")
     stage(session, "audit")
+
+
+@nox.session(python=MAIN)
+def docs(session: nox.Session) -> None:
+    """The documentation site, its reference read from the code: report/site; a warning fails."""
+    install(session, "docs")
+    stage(session, "docs")

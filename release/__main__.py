@@ -40,6 +40,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "drills": ("release.drills", "every tampering with a release, and the gate that refuses it"),
     "check": ("release.check", "every rule that named files would break at PyPI, of any project"),
     "report": ("release.summaries", "the ledger of this checkout as a page"),
+    "docs": ("release.docs", "the documentation site, its reference read from the code"),
     "rehearse": ("release.rehearsal.drive", "all of it, in order, offline, on an embedded index"),
 }
 """Stage -> module with `run(stage, context) -> Report`, and what the help says."""

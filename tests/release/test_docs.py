@@ -17,7 +17,12 @@ from tests.release.workflow_support import ROOT
 
 RUNBOOK = ROOT / "docs/how-to/release.md"
 TEMPLATES = ROOT / ".github/ISSUE_TEMPLATE"
-TEXTS = sorted(path for pattern in ("*.md", "docs/**/*.md", ".github/**/*.md") for path in ROOT.glob(pattern))
+TEXTS = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", ".github/**/*.md")
+    for path in ROOT.glob(pattern)
+    if path.parent.name != "generated"  # made from the code by a build, and not committed
+)
 LABELS = {
     "packaging-fixes.md": ["packaging", "refactoring", "tta.dev-migration"],
     "memory-system-extraction.md": ["enhancement", "packaging", "new-package"],

@@ -1,0 +1,1 @@
+"""The site's reference pages, generated from the code; the `docs` stage builds the site around them."""

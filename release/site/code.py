@@ -1,0 +1,78 @@
+"""Reference pages of what Python names: the public API for autodoc, and the sessions of the noxfile. Pure."""
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+
+__all__ = ["api_page", "as_rst", "sessions_page"]
+
+_RULE = re.compile(r"^\s*\|(\s*:?-+:?\s*\|)+\s*$")
+
+
+def api_page(groups: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+    """The page of the public names.
+
+    Args:
+        groups: Module -> its public names, each with autodoc's word for it: class, exception, function.
+    """
+    lines = [
+        "# API",
+        "",
+        "Everything here is importable from `tta_agent_coordination`, but for `testing` and the exporters,",
+        "which are imported by their own names.",
+        "",
+    ]
+    for module, members in groups.items():
+        lines += [f"## {module}", "", "```{eval-rst}"]
+        for name, kind in members:
+            lines += [f".. auto{kind}:: {module}.{name}"]
+            if kind != "function":
+                lines += ["   :members:", "   :show-inheritance:"]
+            lines.append("")
+        lines += ["```", ""]
+    return "\n".join(lines)
+
+
+def as_rst(lines: Sequence[str]) -> list[str]:
+    """A docstring's Markdown tables as reStructuredText, which autodoc reads; every other line as it is."""
+    result: list[str] = []
+    table: list[str] = []
+    for line in [*lines, ""]:
+        if line.lstrip().startswith("|"):
+            table.append(line)
+            continue
+        result += _list_table(table)
+        table = []
+        result.append(line)
+    return result[:-1]
+
+
+def _list_table(table: Sequence[str]) -> list[str]:
+    if len(table) < 2 or not _RULE.match(table[1]):
+        return list(table)
+    margin = table[0][: len(table[0]) - len(table[0].lstrip())]
+    lines = [f"{margin}.. list-table::", f"{margin}   :header-rows: 1", ""]
+    for row in (table[0], *table[2:]):
+        for number, cell in enumerate(row.strip().strip("|").split("|")):
+            lines.append(f"{margin}   {'  -' if number else '* -'} {cell.strip()}".rstrip())
+    return ["", *lines, ""]
+
+
+def sessions_page(noxfile: str) -> str:
+    """The page of all nox sessions, from their docstrings, in the noxfile's order."""
+    lines = [
+        "# Sessions",
+        "",
+        "`python -m nox -l` lists them; `python -m nox -s NAME` runs one. Each installs a hash lock and",
+        "calls one stage of `python -m release`.",
+        "",
+        "| session | what it does |",
+        "|---|---|",
+    ]
+    for node in ast.parse(noxfile).body:
+        if isinstance(node, ast.FunctionDef) and any(
+            "nox.session" in ast.unparse(d) for d in node.decorator_list
+        ):
+            text = " ".join((ast.get_docstring(node) or "").split()).replace("|", "\\|")
+            lines.append(f"| `{node.name}` | {text} |")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,55 @@
+"""Pages from Python: the public API and the sessions."""
+
+from release.site import code
+
+NOXFILE = '''
+@nox.session(python=MAIN)
+def lint(session):
+    """Style | types:
+    any finding fails."""
+
+@other
+def helper():
+    """No session."""
+
+@nox.session
+def bare(session):
+    pass
+'''
+
+
+def test_sessions_page_is_the_noxfiles_docstrings() -> None:
+    """A person who reads the page knows what `nox -l` shows, and no helper is taken for a session."""
+    page = code.sessions_page(NOXFILE)
+    assert "| `lint` | Style \\| types: any finding fails. |" in page
+    assert "| `bare` |  |" in page
+    assert "helper" not in page
+
+
+def test_api_page_asks_autodoc_for_each_name() -> None:
+    """Classes with their members, functions without."""
+    page = code.api_page({"pkg.mod": [("Box", "class"), ("OddError", "exception"), ("run", "function")]})
+    assert "## pkg.mod\n\n```{eval-rst}\n.. autoclass:: pkg.mod.Box\n   :members:\n" in page
+    assert ".. autoexception:: pkg.mod.OddError\n   :members:" in page
+    assert ".. autofunction:: pkg.mod.run\n\n```" in page
+
+
+def test_tables_in_docstrings_become_what_autodoc_reads() -> None:
+    """A Markdown table is a table on the site too; anything else with bars stays as it is."""
+    text = ["Before.", "", "    | a | b |", "    |---|:-:|", "    | 1 | |", "after", "| no table"]
+    assert code.as_rst(text) == [
+        "Before.",
+        "",
+        "",
+        "    .. list-table::",
+        "       :header-rows: 1",
+        "",
+        "       * - a",
+        "         - b",
+        "       * - 1",
+        "         -",
+        "",
+        "after",
+        "| no table",
+    ]
+    assert code.as_rst(["| a |", "| b |"]) == ["| a |", "| b |"]

@@ -1,0 +1,61 @@
+"""Pages from the headers of the Lua scripts."""
+
+import pytest
+
+from release.site import lua
+
+SOURCE = """-- Purpose: move one thing,
+--   and no other.
+-- KEYS:
+--   1 from  zset    entry -> score
+--   2 to    list    a|b copies
+-- ARGV:
+--   9 now_us   integer  microseconds,
+--                       or empty
+--  10 rest...  text     what follows
+-- RETURNS:
+--   ok | none
+-- COST: O(1)
+local x = 1
+-- KEYS: this is no header any more
+"""
+
+
+def test_header_is_read_section_by_section() -> None:
+    """A line that goes on, a number of two digits and a section on one line all belong to the contract."""
+    header = lua.read_header("move", SOURCE)
+    assert header.purpose == "move one thing, and no other."
+    assert [(each.place, each.name, each.kind) for each in header.keys] == [
+        ("1", "from", "zset"),
+        ("2", "to", "list"),
+    ]
+    assert [(each.place, each.name) for each in header.arguments] == [("9", "now_us"), ("10", "rest...")]
+    assert header.arguments[0].text == "microseconds, or empty"
+    assert header.notes == {"RETURNS": "ok | none", "COST": "O(1)"}
+
+
+def test_header_without_purpose_is_refused() -> None:
+    """A script that nobody explains would be an empty place in the reference."""
+    with pytest.raises(ValueError, match=r"bare\.lua has no Purpose"):
+        lua.read_header("bare", "-- just a comment\nlocal x = 1\n")
+
+
+def test_scripts_page_shows_every_part() -> None:
+    """A bar inside a cell does not end the cell."""
+    page = lua.scripts_page([lua.read_header("move", SOURCE)])
+    assert "## move\n\nMove one thing, and no other.\n" in page
+    assert "| 2 | `to` | list | a\\|b copies |" in page
+    assert "| 10 | `rest...` | text | what follows |" in page
+    assert "**RETURNS**: `ok | none`" in page
+    assert "**COST**: O(1)" in page
+    bare = lua.scripts_page([lua.Header(name="bare", purpose="do it")])
+    assert "KEYS" not in bare
+    assert "ARGV" not in bare
+
+
+def test_keys_page_names_who_touches_a_key() -> None:
+    """Somebody who finds a key in a server learns which operations use it."""
+    headers = [lua.read_header("move", SOURCE), lua.read_header("again", SOURCE)]
+    page = lua.keys_page([("inbox, queue", "ao:queue:a:b", "ao:queue:{a:b}")], headers)
+    assert "| inbox, queue | `ao:queue:a:b` | `ao:queue:{a:b}` |" in page
+    assert "| `from` | zset | entry -> score | move, again |" in page

@@ -1,0 +1,115 @@
+"""The generated pages of this repository: complete, and every message says what to do."""
+
+import re
+from pathlib import Path
+
+import tta_agent_coordination
+from release.site import messages, pages
+from tests.release.workflow_support import ROOT
+from tta_agent_coordination import exceptions
+
+SOURCE = ROOT / "src" / pages.PACKAGE
+PAGES = pages.generate(ROOT)
+
+
+def library_messages() -> list[messages.Raised]:
+    return [
+        each
+        for path in sorted(SOURCE.rglob("*.py"))
+        for each in messages.raised_in(path.as_posix(), path.read_text(encoding="utf-8"))
+    ]
+
+
+def tool_messages() -> list[messages.Stated]:
+    return [
+        each
+        for path in sorted((ROOT / "release").rglob("*.py"))
+        for each in messages.problems_in(path.read_text(encoding="utf-8"))
+    ]
+
+
+def test_pages_are_written_and_left_alone_when_current(tmp_path: Path) -> None:
+    """A build that changes nothing touches no file, so that only what changed is read again."""
+    for name in ("src", "release", "noxfile.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    written = pages.write(tmp_path)
+    assert sorted(path.name for path in written) == [
+        "api.md",
+        "errors.md",
+        "keys.md",
+        "scripts.md",
+        "sessions.md",
+    ]
+    before = [path.stat().st_mtime_ns for path in written]
+    written[0].write_text("stale", encoding="utf-8")
+    assert pages.write(tmp_path) == written
+    assert written[0].read_text(encoding="utf-8") == PAGES["api.md"]
+    assert [path.stat().st_mtime_ns for path in written[1:]] == before[1:]
+
+
+def test_api_page_has_every_public_class_and_function() -> None:
+    """A name that is exported and not documented is a riddle."""
+    for name in tta_agent_coordination.__all__:
+        if name != "__version__":
+            assert re.search(rf"^\.\. auto\w+:: [\w.]+\.{name}$", PAGES["api.md"], re.MULTILINE), name
+
+
+def test_scripts_page_has_every_script() -> None:
+    """Each operation's contract can be read without opening the source."""
+    names = {path.stem for path in (SOURCE / "_redis" / "lua").glob("*.lua")}
+    assert set(re.findall(r"^## (\w+)$", PAGES["scripts.md"], re.MULTILINE)) == names
+    assert len(names) >= 20
+
+
+def test_keys_page_shows_v0s_families_and_ours() -> None:
+    """An operator who sees a key finds it here, with and without hash tags."""
+    for key in (
+        "ao:queue:world_builder:main",
+        "ao:sched:{world_builder:main}:prio:9",
+        "ao:cb:state:payments",
+    ):
+        assert f"`{key}`" in PAGES["keys.md"], key
+
+
+def test_every_exception_says_what_to_do_next() -> None:
+    """Each class that can be raised has its advice, and none is for a class that is gone."""
+    raised = {each.error.rpartition(".")[2] for each in library_messages()}
+    assert raised - messages.NEXT.keys() == set()
+    assert messages.NEXT.keys() - raised - set(exceptions.__all__) == set()
+
+
+def test_messages_of_the_library_say_what_is_wrong() -> None:
+    """A message is a sentence or names what was handed over, never a lone word."""
+    found = library_messages()
+    assert len(found) >= 30
+    for each in found:
+        assert len(each.message.split()) >= 4 or "{" in each.message, each
+        assert not each.message.endswith("."), each
+
+
+def test_bad_arguments_are_told_what_is_allowed() -> None:
+    """A ValueError names the rule: what must, needs, may or cannot be."""
+    rule = re.compile(r"\b(must|needs|at most|at least|not|nested|only|cannot)\b")
+    assert [
+        each for each in library_messages() if each.error == "ValueError" and not rule.search(each.message)
+    ] == []
+
+
+def test_every_problem_has_a_place_and_a_remedy() -> None:
+    """What happened, to what, and what to do next: no field of a problem is empty anywhere."""
+    found = tool_messages()
+    assert len(found) >= 250
+    for each in found:
+        assert each.rule, each
+        assert each.where, each
+        assert each.what, each
+        assert each.remedy, each
+
+
+def test_errors_page_has_every_message() -> None:
+    """The page is what the tools and the library say, all of it."""
+    page = PAGES["errors.md"]
+    _, of_library, of_tools = re.split(r"^## The .*$", page, flags=re.MULTILINE)
+    assert of_tools.count("\n| `") == len(set(tool_messages()))
+    assert of_library.count("` |\n") == len(set(library_messages()))
+    assert all(f"### {each.error}" in of_library for each in library_messages())
