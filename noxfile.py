@@ -77,6 +77,13 @@ def mutation(session: nox.Session) -> None:
 
 
 @nox.session(python=MAIN)
+def bench(session: nox.Session) -> None:
+    """Speed and size beside the floor and the peers (-- breaker --quick); needs redis-server."""
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONPATH": "src"})
+
+
+@nox.session(python=MAIN)
 def build(session: nox.Session) -> None:
     """The wheel and the sdist, made twice and compared byte by byte; opens the ledger."""
     install(session, "build")

@@ -1,22 +1,28 @@
-"""Prints the figures as ratios: `python -m benchmarks [--quick]`."""
+"""Prints the figures as ratios: `python -m benchmarks [cycle] [backlog] [breaker] [--quick]`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import platform
+from collections.abc import Awaitable, Callable
+from importlib import metadata
 
 import redis.asyncio as aioredis
 
-from benchmarks import cycle, memory
+from benchmarks import backlog, breaker, cycle, memory
 from benchmarks.server import started_server
 
+LIBRARIES = ("redis", "pydantic", "hiredis", "tenacity", "stamina", "pybreaker", "purgatory", "aiobreaker")
 
-async def _run(port: int, *, quick: bool) -> None:
+
+async def _cycle(port: int, *, quick: bool) -> None:
     client = aioredis.Redis(port=port)
     rounds, block, messages = (5, 100, 2_000) if quick else (25, 300, 20_000)
     try:
         print(
-            "cycle = send + receive + ack of a 200-byte payload; floor = minimal scripts, one command each\n"
+            "\ncycle = send + receive + ack of a 200-byte payload; floor = minimal scripts, one command each"
         )
         print(f"{'':24}{'ours':>10}{'floor':>10}{'ratio':>8}{'target':>8}")
         for audit in ("exact", "off"):
@@ -44,13 +50,35 @@ def _row(name: str, ours: float, floor: float, target: float | None, ratio: floa
     print(f"  {name:22}{ours:10.1f}{floor:10.1f}{shown:8.2f}{goal:>8}")
 
 
+PARTS: dict[str, Callable[..., Awaitable[None]]] = {
+    "cycle": _cycle,
+    "backlog": backlog.run,
+    "breaker": breaker.run,
+}
+
+
+async def _versions(port: int) -> str:
+    client = aioredis.Redis(port=port)
+    try:
+        server = (await client.info("server"))["redis_version"]
+    finally:
+        await client.aclose()
+    found = {one.name.lower(): one.version for one in metadata.distributions()}
+    libraries = ", ".join(f"{name} {found[name]}" for name in LIBRARIES if name in found)
+    return f"Python {platform.python_version()}, server {server}, {os.cpu_count()} cores; {libraries}"
+
+
 def main() -> None:
-    """Start a server, measure, print."""
+    """Measure on servers of our own, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds: seconds instead of a minute")
+    parser.add_argument("what", nargs="*", choices=[*PARTS, []], help="which figures; all by default")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: seconds instead of minutes")
     options = parser.parse_args()
     with started_server() as port:
-        asyncio.run(_run(port, quick=options.quick))
+        print(asyncio.run(_versions(port)))
+    for name in options.what or PARTS:
+        with started_server() as port:
+            asyncio.run(PARTS[name](port, quick=options.quick))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What a circuit breaker and a retry cost: `python -m benchmarks.breaker [--quick]`.
+"""Owns what a circuit breaker and a retry cost: `python -m benchmarks breaker [--quick]`.
 
 Three tables: nanoseconds of a closed call over the bare await, beside pybreaker, purgatory, aiobreaker and a
 bare try; the time from a trip in one process to the rejection in another; a retry without a failure beside
-stamina and tenacity. The peers are measured where they are installed.
+stamina and tenacity. A peer that is not installed, or does not work on this Python, has a line that says so.
 """
 
 # ruff: noqa: ANN401 - peers are imported where they are installed
@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import platform
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,6 @@ from typing import Any
 
 import redis.asyncio as aioredis
 
-from benchmarks.server import started_server
 from tta_agent_coordination import (
     CircuitBreaker,
     CircuitBreakerConfig,
@@ -64,16 +64,18 @@ async def _interleaved(subjects: dict[str, Once], *, rounds: int, calls: int) ->
     return {name: min(values) for name, values in seen.items()}
 
 
-def _peer(name: str) -> Any:
+def _peer(name: str, absent: dict[str, str]) -> Any:
+    """Import a peer, or write down why not; what was written for other Pythons may raise anything."""
     try:
         return importlib.import_module(name)
-    except ImportError:
+    except Exception as error:  # noqa: BLE001 - a line of the table
+        absent[name] = f"{type(error).__name__}: {error}"
         return None
 
 
-def _purgatory() -> Any:
+def _purgatory(absent: dict[str, str]) -> Any:
     """Import purgatory, which asks setuptools' old module for its own version and lives without an answer."""
-    if _peer("pkg_resources") is None:
+    if _peer("pkg_resources", {}) is None:
         stand_in: Any = types.ModuleType("pkg_resources")
         stand_in.DistributionNotFound = type("DistributionNotFound", (Exception,), {})
 
@@ -82,10 +84,10 @@ def _purgatory() -> Any:
 
         stand_in.get_distribution = unknown
         sys.modules["pkg_resources"] = stand_in
-    return _peer("purgatory")
+    return _peer("purgatory", absent)
 
 
-async def _breakers(client: aioredis.Redis) -> dict[str, Once]:
+async def _breakers(client: aioredis.Redis, absent: dict[str, str]) -> dict[str, Once]:
     async def bare_try() -> int:
         try:
             return await work()
@@ -101,10 +103,10 @@ async def _breakers(client: aioredis.Redis) -> dict[str, Once]:
         "ours, call": lambda: ours.call(work),
         "ours, decorated": decorated,
     }
-    if aiobreaker := _peer("aiobreaker"):
+    if aiobreaker := _peer("aiobreaker", absent):
         theirs: Any = aiobreaker.CircuitBreaker()
         subjects["aiobreaker"] = lambda: theirs.call_async(work)
-    if pybreaker := _peer("pybreaker"):
+    if pybreaker := _peer("pybreaker", absent):
         sync: Any = pybreaker.CircuitBreaker()
 
         async def through_sync() -> Any:
@@ -112,7 +114,7 @@ async def _breakers(client: aioredis.Redis) -> dict[str, Once]:
             return await sync.call(work)
 
         subjects["pybreaker (blind)"] = through_sync
-    if purgatory := _purgatory():
+    if purgatory := _purgatory(absent):
         breaker: Any = await purgatory.AsyncCircuitBreakerFactory().get_breaker("cost")
 
         async def guarded() -> int:
@@ -123,26 +125,33 @@ async def _breakers(client: aioredis.Redis) -> dict[str, Once]:
     return subjects
 
 
-def _retries() -> dict[str, Once]:
+def _retries(absent: dict[str, str]) -> dict[str, Once]:
     config = RetryConfig()
     subjects: dict[str, Once] = {
         "bare await": work,
         "ours, function": lambda: retry_with_backoff(work, config),
         "ours, decorated": retry_with_backoff(config)(work),
     }
-    if tenacity := _peer("tenacity"):
+    if tenacity := _peer("tenacity", absent):
         subjects["tenacity"] = tenacity.retry(stop=tenacity.stop_after_attempt(4))(work)
-    if stamina := _peer("stamina"):
+    if stamina := _peer("stamina", absent):
         subjects["stamina"] = stamina.retry(on=ValueError, attempts=4)(work)
     return subjects
 
 
-def _table(title: str, figures: dict[str, float], targets: dict[str, float]) -> None:
+def _table(
+    title: str, figures: dict[str, float], own: str, targets: dict[str, float], absent: dict[str, str]
+) -> None:
     bare = figures["bare await"]
-    print(f"\n{title}: ns over the bare await ({bare:.0f} ns)")
+    print(f"\n{title}, ns over the bare await ({bare:.0f} ns)")
+    print(f"  {'':20}{'ns':>10}{'of ours':>10}{'target':>10}")
     for name, value in figures.items():
+        over = value - bare
         goal = f"<= {targets[name]:.0f}" if name in targets else ""
-        print(f"  {name:20}{value - bare:10.0f}{goal:>12}")
+        share = "" if name == "bare await" else f"{over / (figures[own] - bare):.2f}"
+        print(f"  {name:20}{over:10.0f}{share:>10}{goal:>10}")
+    for name, reason in absent.items():
+        print(f"  {name:20}not measured on Python {platform.python_version()}: {reason}")
 
 
 async def _other_process(port: int, how: str) -> None:
@@ -189,42 +198,38 @@ async def _from_trip_to_rejection(client: aioredis.Redis, port: int, how: str, r
     return waits
 
 
-async def _run(port: int, *, quick: bool) -> None:
+async def run(port: int, *, quick: bool) -> None:
+    """Measure and print the three tables."""
+    logging.disable(logging.WARNING)  # a trip is said in the log, once a round
     client = aioredis.Redis(port=port)
     rounds, calls = (40, 250) if quick else (300, 500)
+    absent: dict[str, str] = {}
     try:
-        _table(
-            "closed call",
-            await _interleaved(await _breakers(client), rounds=rounds, calls=calls),
-            {"ours, call": 3_000},
-        )
-        _table(
-            "retry without a failure",
-            await _interleaved(_retries(), rounds=rounds, calls=calls // 5),
-            {"ours, function": 30_000, "ours, decorated": 30_000},
-        )
+        figures = await _interleaved(await _breakers(client, absent), rounds=rounds, calls=calls)
+        _table("closed call", figures, "ours, call", {"ours, call": 3_000}, absent)
+        absent = {}
+        figures = await _interleaved(_retries(absent), rounds=rounds, calls=calls // 5)
+        goals = {"ours, function": 30_000.0, "ours, decorated": 30_000.0}
+        _table("retry without a failure", figures, "ours, function", goals, absent)
         print("\nfrom a trip in one process to the rejection in another, ms")
+        print(f"  {'':10}{'p50':>10}{'p99':>10}{'target':>10}")
         for how, number, goal in (("push", 20 if quick else 200, 50), ("look", 5 if quick else 60, 1_000)):
             waits = await _from_trip_to_rejection(client, port, how, number)
             p99 = statistics.quantiles(waits, n=100, method="inclusive")[98]
-            print(f"  {how:10}p50 {statistics.median(waits):8.1f}   p99 {p99:8.1f}   target p99 < {goal}")
+            print(f"  {how:10}{statistics.median(waits):10.1f}{p99:10.1f}{f'< {goal}':>10}")
     finally:
         await client.aclose()
+        logging.disable(logging.NOTSET)
 
 
 def main() -> None:
-    """Start a server, measure, print; or be the other process of a measurement."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.breaker", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds: seconds instead of two minutes")
-    parser.add_argument("--other", choices=["push", "look"], help=argparse.SUPPRESS)
-    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    """Be the other process of a measurement."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.breaker", description=main.__doc__)
+    parser.add_argument("--other", choices=["push", "look"], required=True)
+    parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
     logging.disable(logging.WARNING)
-    if options.other:
-        asyncio.run(_other_process(options.port, options.other))
-        return
-    with started_server() as port:
-        asyncio.run(_run(port, quick=options.quick))
+    asyncio.run(_other_process(options.port, options.other))
 
 
 if __name__ == "__main__":
