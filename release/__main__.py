@@ -17,7 +17,7 @@ from release.context import Context, Options
 from release.model import Kind, Mode, Problem, Refused, Report
 from release.outputs import hand_on
 from release.report import show
-from release.runner import LocalRunner
+from release.runner import LocalRunner, ends_with_children
 from release.summaries import summarise
 
 __all__ = ["STAGES", "main"]
@@ -122,7 +122,8 @@ def main(argv: Sequence[str], *, root: Path | None = None, console: Console | No
         show(stage, _without(stage, error), console)
         return int(Kind.USAGE)
     try:
-        report = run(stage, context)
+        with ends_with_children():
+            report = run(stage, context)
         hand_on(context.ledger)
     except Refused as refused:
         count = len(refused.problems)
