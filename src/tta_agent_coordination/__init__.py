@@ -44,6 +44,7 @@ from tta_agent_coordination.resilience import (
     record_state_transition,
     retry_with_backoff,
 )
+from tta_agent_coordination.worker import AgentWorker
 
 if TYPE_CHECKING:
     __version__: str
@@ -54,6 +55,7 @@ __all__ = [
     "AgentMessage",
     "AgentProxy",
     "AgentRegistryError",
+    "AgentWorker",
     "CircuitBreaker",
     "CircuitBreakerConfig",
     "CircuitBreakerMetrics",

@@ -18,7 +18,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("_keys", "_clock", "_codec", "_numbers", "resilience._breaker_state", "resilience._backoff"),
     ("_redis",),
     ("coordinators", "registries", "resilience"),
-    ("worker", "cli", "exporters"),
+    ("worker", "cli", "exporters", "__main__"),
 ]
 """From the inside out; within a layer, modules may import each other."""
 

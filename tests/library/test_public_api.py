@@ -31,6 +31,7 @@ CONTRACT = {
         "record_state_transition",
         "retry_with_backoff",
     ],
+    "worker": ["AgentWorker"],
     "exceptions": [
         "CoordinationError",
         "MessageCoordinatorError",

@@ -23,6 +23,7 @@ from tta_agent_coordination.coordinators._discovery import Discovery
 from tta_agent_coordination.coordinators._leases import Leases
 from tta_agent_coordination.coordinators._observer import Observer
 from tta_agent_coordination.coordinators._options import CoordinatorOptions, Done
+from tta_agent_coordination.coordinators._renewal import LeaseKeeper, lease_keeper
 from tta_agent_coordination.coordinators._sending import Sender, SendOptions
 from tta_agent_coordination.coordinators._subscriptions import Subscriptions
 from tta_agent_coordination.interfaces import MessageCoordinator
@@ -424,6 +425,20 @@ class RedisMessageCoordinator(MessageCoordinator):
         check.token(token)
         await self._subscriptions.catch_up()
         return await self._leases.release(self._box(agent_id), token)
+
+    def lease_keeper(self, agent_id: AgentId, visibility_timeout: float) -> LeaseKeeper:
+        """Return what renews leases of an inbox from a thread that a blocked event loop cannot hold up.
+
+        Args:
+            agent_id: Whose inbox.
+            visibility_timeout: How long each renewal makes a lease, in seconds.
+
+        Raises:
+            ValueError: If the timeout is out of range.
+            TypeError: If the client's connections have no synchronous twin.
+        """
+        lease_us = _clock.to_us(check.lease("visibility_timeout", visibility_timeout))
+        return lease_keeper(self._redis, self._box(agent_id), lease_us=lease_us, clock=self._clock)
 
     async def recover_pending(self, agent_id: AgentId | None = None) -> int:
         """Put messages whose lease ran out back to the place they had, with one expiry counted.
