@@ -408,7 +408,8 @@ def _answered(
 
 def _adopted(view: View, record: Record, now: float, config: CircuitBreakerConfig) -> Step:
     absent, known = record.generation == 0, record.generation == view.generation
-    behind = absent or record.generation < view.generation or (known and record.state is _CLOSED)
+    unseen = view.state is _OPEN and record.state is _HALF_OPEN  # a probe's failure it never heard of
+    behind = absent or record.generation < view.generation or (known and (unseen or record.state is _CLOSED))
     if view.state is not _CLOSED and behind and (absent or not known or not view.confirmed):
         # The store does not know what we know: our opening is not published yet, or a failover lost it.
         # A missing record never closes a breaker. Tell it, under the generation that it is at.
@@ -417,6 +418,9 @@ def _adopted(view: View, record: Record, now: float, config: CircuitBreakerConfi
         return Step(view=kept, effects=(Publish(generation=record.generation, age=age),))
     if known and not view.confirmed and view.state is record.state is _OPEN:
         # Dated by hand: ours counts, and is told when a probe is due.
+        return Step(view=replace(view, stamp_us=record.now_us))
+    if known and not view.confirmed and view.state is _HALF_OPEN and record.state is _OPEN:
+        # Half-open by ourselves while the store was away: the verdicts of our probes are still to come.
         return Step(view=replace(view, stamp_us=record.now_us))
     same_state = record.state is view.state
     same_period = same_state and (absent or known or (record.state is _CLOSED and not view.confirmed))

@@ -18,7 +18,7 @@ from unittest.mock import AsyncMock
 import pytest
 import redis.asyncio as aioredis
 
-from tests.library.resilience.calls import Gate, cancelled, fails, refused, succeed, trip
+from tests.library.resilience.calls import Boom, Gate, cancelled, fails, refused, succeed, trip
 from tests.library.resilience.conftest import MakeBreaker
 from tests.library.resilience.process import CONFIG
 from tests.library.support.commands import intercept
@@ -40,6 +40,17 @@ def store_down(client: Any) -> Generator[None]:
         raise aioredis.ConnectionError("nobody is there")
 
     with intercept(client, refuse):
+        yield
+
+
+@contextlib.contextmanager
+def store_stalls(client: Any) -> Generator[None]:
+    """Let every command of a client take longer than the breaker waits, with no time going by."""
+
+    async def stall(*_: Any) -> Any:
+        raise TimeoutError("it did not answer in time")
+
+    with intercept(client, stall):
         yield
 
 
@@ -115,6 +126,48 @@ async def test_verdict_of_a_probe_counts_locally_when_the_store_goes_away(
             gate.succeed()
         await asyncio.gather(*tasks)
         assert breaker._state == "closed"
+
+
+async def test_failed_probe_that_a_stalling_store_never_saw_opens_for_everybody(
+    client: Any, make_breaker: MakeBreaker, clock: ManualClock
+) -> None:
+    """Broken: the store's older half-open record, read after a stall, takes back what the probe found."""
+    breaker, other = make_breaker(client=client), make_breaker()
+    await trip(breaker)
+    clock.advance(60)
+    gate = Gate()
+    probe = await gate.begin(breaker)
+    with store_stalls(client):
+        gate.fail()
+        with pytest.raises(Boom):
+            await probe
+    assert breaker._state == "open"
+    clock.advance(2)
+    await breaker.initialize()
+    await breaker.get_state()
+    assert (await refused(breaker)).retry_after == pytest.approx(58)
+    await other.initialize()
+    assert (await refused(other)).retry_after == pytest.approx(58)
+
+
+async def test_failed_local_probe_counts_when_the_store_is_back_before_it_ends(
+    client: Any, make_breaker: MakeBreaker, clock: ManualClock
+) -> None:
+    """Broken: a look in between changes the epoch, and the verdict of a probe begun before it is dropped."""
+    breaker = make_breaker(client=client)
+    await trip(breaker)
+    clock.advance(60)
+    gate = Gate()
+    with store_stalls(client):
+        await breaker.initialize()
+        probe = await gate.begin(breaker)
+    await breaker.initialize()
+    gate.fail()
+    with pytest.raises(Boom):
+        await probe
+    await breaker.get_state()
+    clock.advance(2)
+    assert (await refused(breaker)).retry_after == pytest.approx(58)
 
 
 async def test_local_half_open_becomes_shared_when_the_store_is_back(
