@@ -89,11 +89,11 @@ def problems_in(source: str) -> list[Stated]:
     for scope, node in _scoped(tree):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
-        names = _names(scope, node.lineno, constants)
         if node.func.id == "Problem" and not any(each.name in templates for each in scope):
-            found.append(_stated(node, names))
+            found.append(_stated(node, _names(scope, node.lineno, constants)))
         elif node.func.id in templates and not any(each.name == node.func.id for each in scope):
             helper, template = templates[node.func.id]
+            names = _names(scope, node.lineno, constants)
             found.append(_stated(template, {**names, **_given(helper, node, names)}))
     return found
 
