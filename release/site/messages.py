@@ -24,6 +24,7 @@ NEXT: Mapping[str, str] = {
     "PayloadTooLargeError": "put the data elsewhere and send where it is, or raise `max_payload_bytes`",
     "QueueFullError": "send later or raise `queue_size`; see with `stats` who does not keep up",
     "RetryExhaustedError": "look at `__cause__`, the last failure",
+    "RuntimeError": "call things in the order that the message names",
     "SlotMismatchError": "send with a `dedup_id` first, then acknowledge: two steps, the same effect",
     "StoreUnavailableError": "nothing was done, so the same call can be repeated once the server is well",
     "TypeError": "hand over what the message asks for",
