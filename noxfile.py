@@ -154,6 +154,13 @@ def drills(session: nox.Session) -> None:
 
 
 @nox.session(python=MAIN)
+def doctor(session: nox.Session) -> None:
+    """What this checkout can show of the release set-up, and what only a person can look up."""
+    install(session, "test")
+    stage(session, "doctor")
+
+
+@nox.session(python=MAIN)
 def prepare(session: nox.Session) -> None:
     """Version, changelog date and links of the next release (-- 0.2.0); prints the signed-tag command."""
     install(session, "release")

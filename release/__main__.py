@@ -38,6 +38,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "prepare": ("release.prepare", "version, changelog date and links of the next release"),
     "lock": ("release.locks", "the locks of every dependency group"),
     "drills": ("release.drills", "every tampering with a release, and the gate that refuses it"),
+    "doctor": ("release.doctor", "what this checkout can show of the release set-up"),
     "check": ("release.check", "every rule that named files would break at PyPI, of any project"),
     "report": ("release.summaries", "the ledger of this checkout as a page"),
     "docs": ("release.docs", "the documentation site, its reference read from the code"),
