@@ -119,6 +119,14 @@ def test_nothing_imports_the_adoption_tools() -> None:
             ]
 
 
+def test_adoption_tools_import_nothing_of_the_library() -> None:
+    """Broken: a tool that only reads files needs a Redis client, and the two can no longer move apart."""
+    for name, path in MODULES.items():
+        if belongs(name, ("adopt",)):
+            targets = {inside(imported) for imported in imports(path)} - {None}
+            assert all(belongs(target or "", ("adopt",)) for target in targets), name
+
+
 def test_package_root_imports_neither_testing_nor_extras() -> None:
     """Broken: importing the package must not need fakeredis, nor any other extra."""
     roots = {imported.split(".")[0] for imported in imports(MODULES[""])}

@@ -1,0 +1,96 @@
+"""The command `tta-adopt`: arguments in, lines and an exit code out.
+
+Exit codes: 0 nothing found, 1 findings or a failed verdict, 2 usage.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tta_agent_coordination.adopt import running
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None, run: running.Run = running.run) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments without the program's name; None takes the process's.
+        run: What starts other programs.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(
+        prog="tta-adopt", description="Move a workspace over to tta-agent-coordination."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    workspace = commands.add_parser("workspace", help="check a workspace's packaging, and mend it")
+    workspace.add_argument("path", type=Path, help="the folder with the workspace's pyproject.toml")
+    workspace.add_argument(
+        "--format", choices=["text", "json"], default="text", help="how findings are printed"
+    )
+    what = workspace.add_mutually_exclusive_group()
+    what.add_argument("--fix", action="store_true", help="change what is mechanical, and print the diff")
+    what.add_argument("--validate", action="store_true", help="lock, sync, test and check a scratch copy")
+    asked = parser.parse_args(argv)
+    if not asked.path.is_dir():
+        sys.stderr.write(f"{asked.path} is no folder; name the one with the workspace's pyproject.toml\n")
+        return 2
+    try:
+        import packaging  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport] - an extra
+        import tomlkit  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport] - an extra
+    except ImportError:
+        sys.stderr.write("tta-adopt needs an extra: pip install 'tta-agent-coordination[adopt]'\n")
+        return 2
+    if asked.validate:
+        return _validate(asked.path, run)
+    return _check(asked.path, run, fix=asked.fix, json=asked.format == "json")
+
+
+def _check(root: Path, run: running.Run, *, fix: bool, json: bool) -> int:
+    from tta_agent_coordination.adopt import findings, fixes, lock, rules, tree  # noqa: PLC0415 - an extra's
+
+    workspace = tree.read_workspace(root)
+    found = rules.check(workspace)
+    if fix:
+        new = fixes.changed(workspace.texts, found)
+        for path, text in new.items():
+            _write(root / path, text)
+        shown = fixes.diff(workspace.texts, new)
+        (sys.stderr if json else sys.stdout).write(shown)
+        # A change may be another rule's business: the second look says what is really left.
+        workspace = tree.read_workspace(root) if new else workspace
+        found = rules.check(workspace) if new else found
+    found += lock.locked(workspace, run)
+    if json:
+        sys.stdout.write(findings.as_json(found, files=len(workspace.paths), rules=len(rules.RULES) + 1))
+    else:
+        sys.stdout.write(findings.as_text(found))
+        mendable = sum(each.change is not None for each in found)
+        sys.stdout.write(
+            f"{len(found)} findings in {len(workspace.paths)} files, {mendable} of them `--fix` can mend\n"
+        )
+    return 1 if found else 0
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file's text in one step, its permissions kept."""
+    target = path.resolve()
+    fresh = target.with_name(f".{target.name}.tta-adopt")
+    fresh.write_bytes(text.encode())
+    fresh.chmod(target.stat().st_mode)
+    fresh.replace(target)
+
+
+def _validate(root: Path, run: running.Run) -> int:
+    from tta_agent_coordination.adopt import validate  # noqa: PLC0415 - an extra's
+
+    failed = False
+    for verdict in validate.validate(root, run):
+        sys.stdout.write(f"{verdict}\n")
+        sys.stdout.flush()
+        failed = failed or not verdict.passed
+    return 1 if failed else 0

@@ -1,0 +1,1 @@
+"""The adoption tools, on small repositories that the tests write."""

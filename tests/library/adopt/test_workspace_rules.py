@@ -1,0 +1,312 @@
+"""Every rule of `tta-adopt workspace`: a workspace in order breaks none, one change breaks exactly one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.library.adopt.trees import MEMBER, found, in_order, replaced
+from tta_agent_coordination.adopt import fixes
+from tta_agent_coordination.adopt.rules import RULES, check
+from tta_agent_coordination.adopt.tables import line_of, strings
+from tta_agent_coordination.adopt.tree import matches, read_workspace
+
+ENGINE = "packages/tta-narrative-engine/pyproject.toml"
+TOOLKIT = "packages/ai-dev-toolkit/pyproject.toml"
+CI = ".github/workflows/ci.yml"
+
+
+def without(*paths: str) -> dict[str, str]:
+    """Return the workspace in order without some files."""
+    return {path: text for path, text in in_order().items() if path not in paths}
+
+
+def toolkit_with(text: str) -> dict[str, str]:
+    """Return the workspace in order with text after one member's pyproject."""
+    files = in_order()
+    return {**files, TOOLKIT: files[TOOLKIT] + text}
+
+
+def code(text: str, where: str = "src/ai_dev_toolkit/more.py") -> dict[str, str]:
+    """Return the workspace in order with one more Python file in one member."""
+    return {**in_order(), f"packages/ai-dev-toolkit/{where}": text}
+
+
+def test_workspace_in_order_breaks_no_rule(tmp_path: Path) -> None:
+    """Broken: a person cannot reach zero findings."""
+    assert found(tmp_path, in_order()) == []
+
+
+ONE_CHANGE = [
+    (
+        "workspace.member",
+        "pyproject.toml",
+        9,
+        replaced("pyproject.toml", '"packages/*"', '"packages/[atu]*y*"'),
+    ),
+    (
+        "workspace.member",
+        "pyproject.toml",
+        9,
+        replaced(
+            "pyproject.toml", '["packages/*"]', '["packages/*"]\nexclude = ["packages/tta-narrative-engine"]'
+        ),
+    ),
+    ("workspace.sources", TOOLKIT, 1, without("packages/ai-dev-toolkit/src/ai_dev_toolkit/__init__.py")),
+    (
+        "workspace.sources",
+        TOOLKIT,
+        1,
+        {
+            **without("packages/ai-dev-toolkit/src/ai_dev_toolkit/__init__.py"),
+            TOOLKIT: in_order()[TOOLKIT].replace("hatchling", "flit_core"),
+            "packages/ai-dev-toolkit/tests/test_x.py": "",
+        },
+    ),
+    (
+        "workspace.sources",
+        TOOLKIT,
+        15,
+        toolkit_with('\n[tool.hatch.build.targets.wheel]\npackages = ["src/ai_dev_toolkit", "src/gone"]\n'),
+    ),
+    ("source.workspace", ENGINE, 15, replaced(ENGINE, "workspace = true", 'path = "../tta-ai-framework"')),
+    (
+        "source.workspace",
+        ENGINE,
+        12,
+        replaced(ENGINE, "[tool.uv.sources]\ntta-ai-framework = { workspace = true }\n", ""),
+    ),
+    (
+        "source.folder",
+        TOOLKIT,
+        15,
+        toolkit_with('\n[tool.uv.sources]\npyyaml = { path = "../gone" }\n'),
+    ),
+    (
+        "source.folder",
+        TOOLKIT,
+        15,
+        toolkit_with("\n[tool.uv.sources]\npyyaml = { workspace = true }\n"),
+    ),
+    (
+        "source.undeclared",
+        TOOLKIT,
+        15,
+        toolkit_with('\n[tool.uv.sources]\nrequests = { git = "https://example.org/requests" }\n'),
+    ),
+    ("dependency.constraint", ENGINE, 12, replaced(ENGINE, "tta-ai-framework>=0.1", "tta-ai-framework")),
+    ("dependency.extra", ENGINE, 12, replaced(ENGINE, "tta-ai-framework>=", "tta-ai-framework[gpu]>=")),
+    ("dependency.requirement", ENGINE, 12, replaced(ENGINE, '>=0.1"]', '>=0.1", "no requirement"]')),
+    (
+        "project.name",
+        "packages/zzz/pyproject.toml",
+        1,
+        {**in_order(), "packages/zzz/pyproject.toml": '[project]\nrequires-python = ">=3.12"\n'},
+    ),
+    (
+        "project.name",
+        "packages/zzz/pyproject.toml",
+        2,
+        {
+            **in_order(),
+            "packages/zzz/pyproject.toml": '[project]\nname = "AI_dev.toolkit"\nrequires-python = ">=3.12"\n',
+        },
+    ),
+    ("licence.file", TOOLKIT, 10, without("packages/ai-dev-toolkit/LICENSE")),
+    (
+        "licence.file",
+        TOOLKIT,
+        9,
+        {
+            **without("packages/ai-dev-toolkit/LICENSE"),
+            TOOLKIT: in_order()[TOOLKIT].replace('license-files = ["LICENSE"]\n', ""),
+        },
+    ),
+    (
+        "licence.file",
+        TOOLKIT,
+        9,
+        replaced(TOOLKIT, 'license = "MIT"\nlicense-files = ["LICENSE"]', 'license = { file = "COPYING" }'),
+    ),
+    ("python.declared", "pyproject.toml", 2, replaced("pyproject.toml", "requires-python", "requires-snake")),
+    ("python.declared", "pyproject.toml", 5, replaced("pyproject.toml", ">=3.12", ">=12.3.")),
+    ("python.declared", "pyproject.toml", 5, replaced("pyproject.toml", ">=3.12", ">=4")),
+    ("python.requires", TOOLKIT, 8, replaced(TOOLKIT, ">=3.12", ">=3.11")),
+    ("python.ruff", "pyproject.toml", 16, replaced("pyproject.toml", "py312", "py311")),
+    (
+        "python.pyright",
+        "pyproject.toml",
+        19,
+        replaced("pyproject.toml", 'pythonVersion = "3.12"', 'pythonVersion = "3.11"'),
+    ),
+    ("python.mypy", TOOLKIT, 15, toolkit_with('\n[tool.mypy]\npython_version = "3.11"\n')),
+    (
+        "python.classifier",
+        TOOLKIT,
+        11,
+        replaced(TOOLKIT, ":: 3.12", ':: 3.12", "Programming Language :: Python :: 3.11'),
+    ),
+    ("python.classifier", TOOLKIT, 11, replaced(TOOLKIT, ":: 3.12", ":: 3.13")),
+    ("python.version-file", ".python-version", 1, {**in_order(), ".python-version": "3.11.4\n"}),
+    ("python.workflow", CI, 6, replaced(CI, '"3.12", ', '"3.11", ')),
+    (
+        "python.workflow",
+        CI,
+        7,
+        replaced(CI, '["3.12", "3.13"]', '\n          - "3.11"\n          # - "3.10"\n          - "3.12"'),
+    ),
+    ("python.workflow", CI, 10, replaced(CI, "${{ matrix.python-version }}", "3.11\n          cache: x3.9")),
+    (
+        "python.workflow",
+        CI,
+        8,
+        replaced(CI, '"3.12", "3.13"]', "\n          3.12,\n          3.11,\n        ]\n        os: [x-3.9]"),
+    ),
+    ("python.image", "Dockerfile", 1, replaced("Dockerfile", "3.12", "3.11")),
+    (
+        "python.image",
+        "compose.yaml",
+        3,
+        {**in_order(), "compose.yaml": "services:\n  app:\n    image: python:3.11.9-slim\n"},
+    ),
+    (
+        "import.undeclared",
+        "packages/ai-dev-toolkit/src/ai_dev_toolkit/more.py",
+        2,
+        code("import os\nimport requests\n"),
+    ),
+    (
+        "import.undeclared",
+        "packages/ai-dev-toolkit/src/ai_dev_toolkit/more.py",
+        1,
+        code("from tta_ai_framework import x\n"),
+    ),
+    ("input.python", "packages/ai-dev-toolkit/src/ai_dev_toolkit/more.py", 2, code("x = 1\ndef (:\n")),
+]
+
+
+@pytest.mark.parametrize(("rule", "file", "line", "files"), ONE_CHANGE)
+def test_one_change_breaks_one_rule(
+    tmp_path: Path, rule: str, file: str, line: int, files: dict[str, str]
+) -> None:
+    """Broken: the rule overlooks its violation, points elsewhere, or another rule cries too."""
+    findings = found(tmp_path, files)
+    assert {(each.rule, each.file) for each in findings} == {(rule, file)}
+    assert findings[0].line == line
+    assert all(each.what and each.remedy for each in findings)
+
+
+def test_every_rule_says_its_ids_and_each_is_tested() -> None:
+    """Broken: an id that nobody has seen reported."""
+    stated = {
+        word for rule in RULES for word in (rule.__doc__ or "").split("`") if "." in word and " " not in word
+    }
+    stated -= {"uv.lock", ".python-version"}
+    assert {rule for rule, *_ in ONE_CHANGE} == stated
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        code("try:\n    import tomli\nexcept ImportError:\n    tomli = None\n"),
+        code("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import mypy_extensions\n"),
+        code("from . import other\nfrom .other import thing\nimport ai_dev_toolkit.more\n"),
+        code("import helper\nimport tta\n", "tests/test_it.py")
+        | {"packages/ai-dev-toolkit/tests/helper.py": ""},
+        code("import pytest\n", "tests/test_it.py")
+        | {
+            "pyproject.toml": in_order()["pyproject.toml"]
+            + '\n[dependency-groups]\ndev = ["pytest", {include-group = "x"}]\n'
+        },
+        toolkit_with('\n[project.optional-dependencies]\ngpu = ["opentelemetry-api"]\n')
+        | {"packages/ai-dev-toolkit/src/ai_dev_toolkit/more.py": "import opentelemetry.trace\n"},
+        toolkit_with("\n[tool.uv]\npackage = false\n") | {"packages/other/readme": "no pyproject, no member"},
+        {**in_order(), "docs/pyproject.toml": "[project]\n"},
+        {**in_order(), "packages/.venv/lib/pyproject.toml": "broken ["},
+    ],
+)
+def test_what_is_allowed_is_no_finding(tmp_path: Path, files: dict[str, str]) -> None:
+    """Broken: a false alarm makes people ignore the true ones."""
+    assert [each for each in found(tmp_path, files) if each.file != "pyproject.toml"] == []
+
+
+def test_values_of_other_types_are_no_traceback(tmp_path: Path) -> None:
+    """Broken: TOML that nobody expected ends the run."""
+    odd = '[project]\nname = 3\nversion = []\ndependencies = { a = 1 }\n[tool]\nuv = "x"\nhatch = 1\n'
+    files = {"pyproject.toml": "project = 1\ntool = 2\n", "packages/odd/pyproject.toml": odd}
+    assert {each.rule for each in found(tmp_path, files)} == {
+        "python.declared",
+        "project.name",
+        "workspace.member",
+    }
+
+
+def test_unreadable_things_are_one_line_each_and_the_rest_goes_on(tmp_path: Path) -> None:
+    """Broken: one bad file hides what is wrong with the others."""
+    root = tmp_path / "tree"
+    files = {**in_order(), TOOLKIT: "[project\n", "Dockerfile": "FROM python:3.11\n"}
+    del files["pyproject.toml"]
+    found(root, files)
+    (root / "packages/universal-agent-context/src/bad.py").write_bytes(b"x = '\xff'\n")
+    (root / "loop").symlink_to(root)
+    (root / "itself").symlink_to("itself")
+    (root / "fine").symlink_to(root / "Dockerfile")
+    rules = [(each.rule, each.file, each.line) for each in check(read_workspace(root))]
+    assert rules == [
+        ("input.link", "itself", 1),
+        ("input.link", "loop", 1),
+        ("input.toml", TOOLKIT, 1),
+        ("input.encoding", "packages/universal-agent-context/src/bad.py", 1),
+        ("input.pyproject", "pyproject.toml", 1),
+    ]
+
+
+def test_ten_thousand_files_are_read(tmp_path: Path) -> None:
+    """Broken: a large tree ends in an error or is cut off."""
+    files = in_order() | {
+        f"packages/ai-dev-toolkit/src/ai_dev_toolkit/d{n % 100}/f{n}.txt": "" for n in range(10_000)
+    }
+    files["packages/ai-dev-toolkit/src/ai_dev_toolkit/last.py"] = "import requests\n"
+    findings = found(tmp_path, files)
+    assert [each.rule for each in findings] == ["import.undeclared"]
+    assert len(read_workspace(tmp_path).paths) == len(files)
+
+
+@pytest.mark.parametrize(
+    ("folder", "glob", "fits"),
+    [
+        ("packages/a", "packages/*", True),
+        ("packages/a/b", "packages/*", False),
+        ("packages/a/b", "packages/**", True),
+        ("packages/a/b", "./**/b/", True),
+        ("packages/a", "packages/b", False),
+        ("packages", "packages/*", False),
+    ],
+)
+def test_member_patterns_mean_what_uv_means(folder: str, glob: str, *, fits: bool) -> None:
+    """Broken: a package counts as a member that uv does not see."""
+    assert matches(folder, glob) is fits
+
+
+def test_line_is_the_nearest_that_can_be_found() -> None:
+    """Broken: a person is sent to the wrong line."""
+    text = 'a = 1\n[t."x.y"]\n# c\nb.c = [\n  "one",\n  "two",\n]\n'
+    assert line_of(text, "t", "x.y", "b", "c") == 4
+    assert line_of(text, "t", "x.y", "b", "c", needle="two") == 6
+    assert line_of(text, "t", "x.y", "b", "c", needle="gone") == 4
+    assert line_of(text, "t", "x.y", "other") == 2
+    assert line_of(text, "elsewhere") == 1
+    assert strings({"a": ["x", 1, "y"]}, "a") == ["x", "y"]
+
+
+def test_member_template_is_what_the_line_numbers_count() -> None:
+    """Broken: the table above counts lines of another template."""
+    assert MEMBER.splitlines()[9].startswith("license-files")
+
+
+def test_diff_says_where_a_last_line_has_no_end() -> None:
+    """Broken: the diff cannot be applied."""
+    assert fixes.diff({"f": "a"}, {"f": "b"}).endswith(
+        "-a\n\\ No newline at end of file\n+b\n\\ No newline at end of file\n"
+    )
