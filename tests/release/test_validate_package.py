@@ -123,9 +123,10 @@ def test_uv_accepts_this_repository_as_a_workspace_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Broken: `uv sync` or `uv lock --check` refuses what the rules accept; needs an index."""
+    monkeypatch.setenv("UV_PYTHON", sys.executable)
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     root = workspace_with_this_repository(tmp_path)
-    synced = run(["uv", "sync", "--python-preference", "only-system"], cwd=root)
+    synced = run(["uv", "sync"], cwd=root)
     assert synced.code == 0, synced.output
     imported = run([str(root / ".venv/bin/python"), "-c", "import tta_agent_coordination"], cwd=root)
     assert imported.code == 0, imported.output
