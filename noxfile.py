@@ -148,7 +148,7 @@ def rehearse(session: nox.Session) -> None:
 
 @nox.session(python=MAIN)
 def drills(session: nox.Session) -> None:
-    """Tamper with a release in every way listed; shows which gate refused each."""
+    """Tamper with a release, and break it off, in every way listed; shows how each ended."""
     install(session, "test")
     stage(session, "drills")
 

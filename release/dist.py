@@ -77,14 +77,24 @@ def _place(context: Context, made: Sequence[Path]) -> None:
     """Let `dist/` appear whole, in one rename."""
     fresh = context.root / "dist.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    for path in made:
-        target = fresh / path.name
-        with target.open("wb") as file:
-            file.write(path.read_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-    fresh.rename(context.dist)
+    try:
+        fresh.mkdir()
+        for path in made:
+            target = fresh / path.name
+            with target.open("wb") as file:
+                file.write(path.read_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+        fresh.rename(context.dist)
+    except OSError as error:
+        raise Refused(
+            Problem(
+                rule="build.dist-written",
+                where="dist/",
+                what=f"could not be written: {error.strerror}",
+                remedy="make room or mend the permissions of the checkout, then run the same command again",
+            )
+        ) from error
 
 
 def _aside(context: Context, folder: Path, *, label: str) -> None:

@@ -40,7 +40,8 @@ _UPLOAD_S = 600.0
 _TIMED_OUT = 124
 """The runner's code for a program it had to end."""
 _PASSING = re.compile(
-    r"HTTPError: (?:5\d\d|408|425|429) |ConnectionError|ProxyError|Timeout|ConnectionReset|RemoteDisconnected"
+    r"HTTPError: (?:5\d\d|408|425|429) |ConnectionError|ProxyError|Timeout|ConnectionReset"
+    r"|RemoteDisconnected|SSLEOFError"
 )
 """In twine's output: the index is down or out of reach, which passes."""
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from release.drills import DRILL, REFUSED_BY, TAMPERING
+from release.drills import DRILL, FAULT, FAULTS, PLAYED, REFUSED_BY, STOPPED_BY, TAMPERING
 from tests.release.repo_support import Repo, begin
 
 collect_ignore = ["test_runner_ending.py"] if os.name == "nt" else []
 """Windows has neither process groups nor named pipes in the file system, which these tests are about."""
 
 Drilled = Callable[[str, Collection[str]], None]
+Repaired = Callable[[str, Collection[str], int], None]
 
 _PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 _FOREIGN = ("ACTIONS_", "GITHUB_", "GIT_", "TTA_WHEELHOUSE", *_PROXIES)
@@ -50,5 +51,19 @@ def drilled(record_property: Callable[[str, object], None]) -> Drilled:
         assert TAMPERING[drill] in refused_by, f"{drill}: refused by {refused_by or 'nothing'}"
         record_property(DRILL, drill)
         record_property(REFUSED_BY, TAMPERING[drill])
+
+    return note
+
+
+@pytest.fixture
+def repaired(record_property: Callable[[str, object], None]) -> Repaired:
+    """Note for `nox -s drills` that a fault was played so often, each time with the one right end."""
+
+    def note(fault: str, stopped_by: Collection[str], played: int) -> None:
+        assert FAULTS[fault] in stopped_by, f"{fault}: stopped by {stopped_by or 'nothing'}"
+        assert played > 0
+        record_property(FAULT, fault)
+        record_property(STOPPED_BY, FAULTS[fault])
+        record_property(PLAYED, played)
 
     return note

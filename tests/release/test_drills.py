@@ -1,16 +1,20 @@
 """The drills stage reads what the drills' tests noted, and takes no missing or other note for a refusal."""
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from release import drills
-from release.drills import TAMPERING, drill_problems
+from release.drills import FAULTS, TAMPERING, Notes, drill_problems
 from release.model import Kind, Refused
 from tests.release.gates.support import ScriptedRunner, make_context
 from tests.release.ledger_support import rules_of
 
 FIRST = next(iter(TAMPERING))
+FAULTY = next(iter(FAULTS))
+ALL = Notes(refused=TAMPERING, stopped=FAULTS, played=Counter([*FAULTS]))
 
 
 def case(drill: str, rule: str, more: str = "") -> str:
@@ -19,30 +23,45 @@ def case(drill: str, rule: str, more: str = "") -> str:
     return f'<testcase classname="a" name="b"><properties>{noted}</properties>{more}</testcase>'
 
 
+def fault(name: str, rule: str, played: int, more: str = "") -> str:
+    """The same of a fault."""
+    values = {"fault": name, "stopped-by": rule, "played": played}
+    noted = "".join(f'<property name="{key}" value="{value}"/>' for key, value in values.items())
+    return f'<testcase classname="a" name="c"><properties>{noted}</properties>{more}</testcase>'
+
+
 def junit(path: Path, *cases: str) -> Path:
     path.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>", encoding="utf-8")
     return path
 
 
 def test_notes_of_tests_that_passed_are_read_in_the_lists_order(tmp_path: Path) -> None:
-    """A test that failed, broke or was skipped after its note has shown nothing."""
-    last = [*TAMPERING][-1]
+    """A test that failed, broke or was skipped after its note has shown nothing; plays add up."""
+    last, last_fault = [*TAMPERING][-1], [*FAULTS][-1]
     path = junit(
         tmp_path / "j.xml",
         '<testcase classname="a" name="plain"/>',
         case("unlisted", "x"),
         case(last, TAMPERING[last]),
         case(FIRST, TAMPERING[FIRST]),
+        fault("other", "x", 1),
+        fault(last_fault, "killed", 20),
+        fault(last_fault, "killed", 3),
+        fault(FAULTY, FAULTS[FAULTY], 1),
+        fault([*FAULTS][1], "x", 1, "<failure/>"),
         *(
             case([*TAMPERING][n], "x", f"<{kind}/>")
             for n, kind in ((1, "failure"), (2, "error"), (3, "skipped"))
         ),
     )
-    assert list(drills.read_notes(path).items()) == [
+    notes = drills.read_notes(path)
+    assert list(notes.refused.items()) == [
         (FIRST, TAMPERING[FIRST]),
         (last, TAMPERING[last]),
         ("unlisted", "x"),
     ]
+    assert list(notes.stopped.items()) == [(FAULTY, FAULTS[FAULTY]), (last_fault, "killed"), ("other", "x")]
+    assert notes.played == {FAULTY: 1, last_fault: 23, "other": 1}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +75,8 @@ def test_notes_of_tests_that_passed_are_read_in_the_lists_order(tmp_path: Path) 
 )
 def test_a_drill_without_its_refusal_is_a_problem(changed: dict[str, str | None], said: str) -> None:
     """Each is named, whatever the runner's exit code."""
-    notes = {drill: rule for drill, rule in {**TAMPERING, **changed}.items() if rule is not None}
+    refused = {drill: rule for drill, rule in {**TAMPERING, **changed}.items() if rule is not None}
+    notes = replace(ALL, refused=refused)
     (problem,) = drill_problems(0, notes)
     assert problem.rule == "drills.refused"
     assert next(iter(changed)) in problem.where
@@ -64,10 +84,20 @@ def test_a_drill_without_its_refusal_is_a_problem(changed: dict[str, str | None]
     assert len(drill_problems(1, notes)) == 1
 
 
+def test_a_fault_without_its_end_is_a_problem() -> None:
+    """Not played, and stopped by another rule: both are named."""
+    stopped = {name: rule for name, rule in FAULTS.items() if name != FAULTY} | {[*FAULTS][1]: "other.rule"}
+    first, second = drill_problems(0, replace(ALL, stopped=stopped))
+    assert (first.rule, second.rule) == ("drills.stopped", "drills.stopped")
+    assert "nobody played it" in first.what
+    assert FAULTY in first.where
+    assert "was stopped by other.rule" in second.what
+
+
 def test_all_refused_is_no_problem_unless_a_test_failed() -> None:
     """One of a drill's tests may fail while another one notes the refusal."""
-    assert drill_problems(0, TAMPERING) == []
-    assert [problem.rule for problem in drill_problems(1, TAMPERING)] == ["drills.passes"]
+    assert drill_problems(0, ALL) == []
+    assert [problem.rule for problem in drill_problems(1, ALL)] == ["drills.passes"]
 
 
 def played(*cases: str, code: int = 0) -> ScriptedRunner:
@@ -84,15 +114,19 @@ def played(*cases: str, code: int = 0) -> ScriptedRunner:
 
 
 def test_the_stage_shows_which_gate_refused(tmp_path: Path) -> None:
-    """One line a drill, and how many of how many."""
+    """One line a drill and a fault, and how many of how many."""
     cases = [case(drill, rule) for drill, rule in TAMPERING.items()]
-    runner = played(*cases)
+    cases += [fault(name, rule, 2) for name, rule in FAULTS.items()]
+    runner = played(*cases, fault(FAULTY, FAULTS[FAULTY], 5))
     report = drills.run("drills", make_context(tmp_path, runner)[0])
     assert report.kind is Kind.DONE
-    assert {each.what: each.found for each in report.checked} == {
-        drill: f"refused by {rule}" for drill, rule in TAMPERING.items()
-    }
-    assert f"{len(TAMPERING)} of {len(TAMPERING)}" in report.sentence
+    found = {each.what: each.found for each in report.checked}
+    assert found.items() >= {drill: f"refused by {rule}" for drill, rule in TAMPERING.items()}.items()
+    assert found[FAULTY] == f"{FAULTS[FAULTY]}, then the same end; played 7 times"
+    plays = 2 * len(FAULTS) + 5
+    assert f"-- {len(FAULTS)} faults, {plays} times" in found
+    assert f"{len(TAMPERING)} of {len(TAMPERING)} tamperings" in report.sentence
+    assert f"{len(FAULTS)} of {len(FAULTS)} faults, played {plays} times" in report.sentence
     (asked,) = runner.asked
     assert asked[asked.index("pytest") :][2:4] == ["-m", "drill"]
 
@@ -100,11 +134,14 @@ def test_the_stage_shows_which_gate_refused(tmp_path: Path) -> None:
 def test_the_stage_refuses_what_was_not_refused(tmp_path: Path) -> None:
     """What was refused is shown all the same; a run that left nothing has shown nothing."""
     (kept, rule), *_ = TAMPERING.items()
-    context, output = make_context(tmp_path, played(case(kept, rule), code=1))
+    runner = played(case(kept, rule), fault(FAULTY, FAULTS[FAULTY], 1), code=1)
+    context, output = make_context(tmp_path, runner)
     with pytest.raises(Refused) as caught:
         drills.run("drills", context)
-    assert rules_of(caught.value) == ["drills.refused"] * (len(TAMPERING) - 1)
+    missing = ["drills.refused"] * (len(TAMPERING) - 1) + ["drills.stopped"] * (len(FAULTS) - 1)
+    assert rules_of(caught.value) == missing
     assert f"{kept}: refused by {rule}" in output.getvalue()
+    assert f"{FAULTY}: {FAULTS[FAULTY]}, then the same end; played once" in output.getvalue()
     with pytest.raises(Refused) as caught:
         drills.run("drills", make_context(tmp_path, played(code=2))[0])
-    assert rules_of(caught.value) == ["drills.refused"] * len(TAMPERING)
+    assert len(rules_of(caught.value)) == len(TAMPERING) + len(FAULTS)

@@ -12,7 +12,6 @@ from release.context import Options
 from release.indexes import IndexName
 from release.ledger import Ledger, Outcome
 from release.model import Kind, Mode, Refused
-from release.rehearsal.wire import Request, Response
 from release.rules.archives import measure
 from tests.release import publish_support
 from tests.release.conftest import Drilled
@@ -373,31 +372,3 @@ def test_drill_a_replayed_token(release: Release, drilled: Drilled) -> None:
     assert rules_of(refused(release, "testpypi")) == ["publish.uploaded"]
     drilled("a replayed token", index.refusals[before:])
     assert index.projects["demo-project"].files == {}
-
-
-@pytest.mark.parametrize("at", [1, 2])
-def test_fault_500_after_the_file_was_stored(release: Release, at: int) -> None:
-    """The index keeps a file and answers 500 to every retry: the same command sends only what is absent."""
-    index = release.index("testpypi")
-    store, uploads = index._upload, iter(range(1, 100))
-
-    def faulty(request: Request) -> Response:
-        answer = store(request)
-        if next(uploads) >= at:
-            return Response(status=500, body=b"Internal Server Error")
-        return answer
-
-    release.patch.setattr(index, "_upload", faulty)
-    release.job("testpypi")
-    found = refused(release, "testpypi")
-    assert (rules_of(found), found.kind) == (["publish.index-up"], Kind.NOT_YET)
-    stored = {name: file.sha256 for name, file in index.projects["demo-project"].files.items()}
-    assert len(stored) == at
-    release.patch.setattr(index, "_upload", store)
-    release.job("testpypi")
-    report = release.run("testpypi")
-    assert (report.figures["uploaded"], report.figures["present"]) == (2 - at, at)
-    after = {name: file.sha256 for name, file in index.projects["demo-project"].files.items()}
-    assert after == {each.name: each.sha256 for each in release.ledger.opening.artifacts}
-    assert stored.items() <= after.items()
-    assert release.reread().passed("testpypi")
