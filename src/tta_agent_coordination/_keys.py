@@ -29,6 +29,7 @@ __all__ = [
     "parse_inbox_name",
     "scan_pattern",
     "subscribers_index",
+    "waker",
 ]
 
 _GLOB = str.maketrans({char: f"\\{char}" for char in "*?[]\\"})
@@ -56,6 +57,7 @@ class Inbox:
     lapses: bytes
     clock: bytes
     dlq_info: bytes
+    wake: bytes
 
     @property
     def levels(self) -> tuple[bytes, bytes, bytes]:
@@ -112,12 +114,18 @@ def inbox_of(prefix: str, name: str, hash_tags: bool) -> Inbox:
         lapses=key("lapses"),
         clock=key("clock"),
         dlq_info=key("dlq_info"),
+        wake=key("wake"),
     )
 
 
 def lane(box: Inbox, owner: str, index: int) -> bytes:
     """Return the memory of one lane: one coordinator (`owner`), one inbox, one call in flight (`index`)."""
     return f"{box.prefix}:op:{box.stem}:{owner}:{index}".encode()
+
+
+def waker(prefix: str, owner: str) -> bytes:
+    """Return where one coordinator interrupts its own blocking read of wake-up markers."""
+    return f"{prefix}:wake:{owner}".encode()
 
 
 def dedup(box: Inbox, dedup_id: str) -> bytes:

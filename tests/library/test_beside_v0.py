@@ -14,7 +14,7 @@ from tta_agent_coordination import AgentMessage, FailureType, MessagePriority, R
 from tta_agent_coordination.testing import ManualClock
 
 BOX = "world:1"
-pytestmark = pytest.mark.leaves_keys("ao:clock:*", "ao:lapses:*", "ao:inflight:*")
+pytestmark = pytest.mark.leaves_keys("ao:clock:*", "ao:lapses:*", "ao:inflight:*", "ao:wake:*")
 """What v0 takes last out of an inbox leaves side keys behind, which v0 does not know."""
 
 

@@ -77,6 +77,7 @@ KEY_FAMILIES = {
     "dlq": "list",
     "dlq_info": "hash",
     "dedup": "string",
+    "wake": "zset",
     "subs": "set",
     "place": "mixed",
     "companion": "mixed",
@@ -223,6 +224,7 @@ def test_typed_function_passes_the_keys_the_header_names(name: str) -> None:
         BOX.queue: "queue",
         BOX.dlq: "dlq",
         BOX.dlq_info: "dlq_info",
+        BOX.wake: "wake",
         BOX.subs: "subs",
         _keys.dedup(BOX, "order 7"): "dedup",
     }

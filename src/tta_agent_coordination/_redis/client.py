@@ -5,17 +5,31 @@ One small Protocol stands in front of redis-py, so the rest of the package is ty
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import Awaitable, Sequence
 from types import TracebackType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, Self, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.client import NEVER_DECODE
 from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-__all__ = ["STORE_ERRORS", "Client", "Pipeline", "Raw", "from_url", "is_cluster", "slot", "was_not_done"]
+__all__ = [
+    "STORE_ERRORS",
+    "Client",
+    "Link",
+    "Pipeline",
+    "Raw",
+    "from_url",
+    "is_cluster",
+    "is_outage",
+    "slot",
+    "was_not_done",
+]
 
 Raw: dict[str, Any] = {NEVER_DECODE: True}
 """Option of `execute_command`: answer in bytes, whatever the client decodes. Entries may hold any bytes."""
@@ -52,6 +66,51 @@ class Client(Protocol):
         ...
 
 
+class Link:
+    """A connection for commands that block, apart from all others.
+
+    It is one of the client's pool while it is open, so opening and closing seldom connect. A pool that has
+    no second one to give keeps its only one, and the link makes its own.
+    """
+
+    _STALL_S = 5.0
+    """How long an answer may be overdue, in seconds, until the connection counts as lost."""
+
+    def __init__(self, connection: Any, pool: Any, *, borrowed: bool) -> None:  # noqa: ANN401 - clients differ
+        self._connection = connection
+        self._pool = pool
+        self._borrowed = borrowed
+
+    @classmethod
+    async def open(cls, client: Client) -> Self:
+        """Take a connection of a client that talks to one server."""
+        pool: Any = cast("Any", client).connection_pool
+        if pool.max_connections > 1:
+            return cls(await pool.get_connection(), pool, borrowed=True)
+        connection: Any = pool.make_connection()
+        await connection.connect()
+        return cls(connection, pool, borrowed=False)
+
+    async def pop_marker(self, keys: Sequence[bytes], seconds: float) -> bytes | None:
+        """Wait for the first of some sorted sets to hold a member, and take it; return the key.
+
+        A call that is cancelled or fails leaves the connection closed.
+        """
+        async with asyncio.timeout(seconds + self._STALL_S):
+            await self._connection.send_command("BZPOPMIN", *keys, seconds)
+            answer: Any = await self._connection.read_response(
+                disable_decoding=True, timeout=2 * (seconds + self._STALL_S)
+            )
+        return None if answer is None else answer[0]
+
+    async def close(self) -> None:
+        """Give the connection back, or end it where it is the link's own."""
+        if self._borrowed:
+            await self._pool.release(self._connection)
+        else:
+            await self._connection.disconnect()
+
+
 def from_url(url: str) -> Client:
     """Return a client for a URL (`redis://`, `rediss://`, `unix://`)."""
     redis: Any = Redis
@@ -66,6 +125,11 @@ def is_cluster(client: object) -> bool:
 def slot(key: bytes) -> int:
     """Return the cluster slot of a key."""
     return key_slot(key)
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Tell whether an error says that the server could not be reached, rather than what it answered."""
+    return isinstance(error, OSError | RedisConnectionError | RedisTimeoutError)
 
 
 def was_not_done(error: BaseException) -> bool:

@@ -81,7 +81,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserved:
-    """The answer of `reserve`; token to deliveries are meant only where the status is OK."""
+    """The answer of `reserve`; token to deliveries are meant only where the status is OK.
+
+    `pause_us` comes with EMPTY for a caller that waits: until something is due or a lease ends, -1 for never.
+    """
 
     status: Status
     token: str = ""
@@ -90,6 +93,7 @@ class Reserved:
     deliveries: int = 0
     requeued: int = 0
     dead: int = 0
+    pause_us: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +194,10 @@ def _held(lane: Lane, box: Inbox) -> tuple[bytes, ...]:
     )
 
 
+def _buried(lane: Lane, box: Inbox) -> tuple[bytes, ...]:
+    return (*_held(lane, box), box.dlq, box.dlq_info, box.wake)
+
+
 def enqueue(
     lane: Lane,
     box: Inbox,
@@ -206,7 +214,7 @@ def enqueue(
     dedup_ms: int,
 ) -> Call[Reply]:
     """Put one message into an inbox: OK and FULL with the depth, DUPLICATE with the first message's id."""
-    keys = (lane.key, box.reserved, box.clock, *box.levels, box.queue)
+    keys = (lane.key, box.reserved, box.clock, *box.levels, box.queue, box.wake)
     args = (lane.seq, now_us, int(audit), level, limit, delay_us, expires_us, entry)
     if dedup is None:
         return Call(script=_ENQUEUE, keys=keys, args=args, read=_reply)
@@ -223,8 +231,12 @@ def reserve(
     token: str,
     lease_us: int,
     ageing_us: int = 0,
+    waiting: int = 0,
 ) -> Call[Reserved]:
-    """Hand out the first ready message: OK with it, EMPTY, or AGAIN where a call's share of work is done."""
+    """Hand out the first ready message: OK with it, EMPTY, or AGAIN where a call's share of work is done.
+
+    `waiting` is 0, 1 for a caller that waits, or 2 for one that waited and took the wake-up marker.
+    """
 
     def read(answer: list[Any]) -> Reserved:
         status = Status(_text(answer[0]))
@@ -240,19 +252,25 @@ def reserve(
             )
         if status is Status.STALE:
             return Reserved(status=status)
-        return Reserved(status=status, requeued=int(answer[2]), dead=int(answer[3]))
+        pause = int(answer[4]) if status is Status.EMPTY else -1
+        return Reserved(status=status, requeued=int(answer[2]), dead=int(answer[3]), pause_us=pause)
 
     return Call(
         script=_RESERVE,
-        keys=(*_held(lane, box), box.dlq, box.dlq_info),
-        args=(lane.seq, now_us, int(audit), max_deliveries, token, lease_us, ageing_us),
+        keys=_buried(lane, box),
+        args=(lane.seq, now_us, int(audit), max_deliveries, token, lease_us, ageing_us, waiting),
         read=read,
     )
 
 
 def ack(lane: Lane, box: Inbox, *, now_us: str, audit: bool, token: str) -> Call[Reply]:
     """End a reservation for good: OK or LOST."""
-    return Call(script=_ACK, keys=_held(lane, box), args=(lane.seq, now_us, int(audit), token), read=_reply)
+    return Call(
+        script=_ACK,
+        keys=(*_held(lane, box), box.wake),
+        args=(lane.seq, now_us, int(audit), token),
+        read=_reply,
+    )
 
 
 def ack_send(
@@ -267,9 +285,9 @@ def ack_send(
     sends: Sequence[tuple[int, int, bytes]],
 ) -> Call[Reply]:
     """End a reservation and send (target number from 1, level, entry): OK, LOST, or FULL with the number."""
-    keys = _held(lane, box)
+    keys = (*_held(lane, box), box.wake)
     for target in targets:
-        keys += (target.reserved, target.clock, *target.levels, target.queue)
+        keys += (target.reserved, target.clock, *target.levels, target.queue, target.wake)
     flat = [part for send in sends for part in send]
     return Call(
         script=_ACK_SEND, keys=keys, args=(lane.seq, now_us, int(audit), token, limit, *flat), read=_reply
@@ -309,7 +327,7 @@ def nack(
 
     return Call(
         script=_NACK,
-        keys=(*_held(lane, box), box.dlq, box.dlq_info),
+        keys=_buried(lane, box),
         args=(
             lane.seq,
             now_us,
@@ -334,7 +352,10 @@ def nack(
 def release(lane: Lane, box: Inbox, *, now_us: str, audit: bool, token: str) -> Call[Reply]:
     """Give a reservation back uncounted: OK or LOST."""
     return Call(
-        script=_RELEASE, keys=_held(lane, box), args=(lane.seq, now_us, int(audit), token), read=_reply
+        script=_RELEASE,
+        keys=(*_held(lane, box), box.wake),
+        args=(lane.seq, now_us, int(audit), token),
+        read=_reply,
     )
 
 
@@ -358,7 +379,7 @@ def reclaim(lane: Lane, box: Inbox, *, now_us: str, audit: bool, max_deliveries:
 
     return Call(
         script=_RECLAIM,
-        keys=(*_held(lane, box), box.dlq, box.dlq_info),
+        keys=_buried(lane, box),
         args=(lane.seq, now_us, int(audit), max_deliveries),
         read=read,
     )
@@ -377,7 +398,7 @@ def requeue(
     flat = [part for letter in letters for part in letter]
     return Call(
         script=_REQUEUE,
-        keys=(lane.key, box.reserved, box.clock, *box.levels, box.queue, box.dlq, box.dlq_info),
+        keys=(lane.key, box.reserved, box.clock, *box.levels, box.queue, box.dlq, box.dlq_info, box.wake),
         args=(lane.seq, now_us, int(audit), limit, *flat),
         read=_reply,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import secrets
 from collections import deque
@@ -27,6 +28,8 @@ from tta_agent_coordination.exceptions import (
 )
 
 __all__ = ["Build", "Calls"]
+
+logger = logging.getLogger("tta_agent_coordination.coordinators")
 
 MAX_IN_FLIGHT = 32
 """Calls one coordinator has under way; a default client has 100 connections to give, then raises."""
@@ -72,6 +75,7 @@ class Calls:
     def __init__(self, client: Client) -> None:
         self.client = client
         self._gate = _Gate(MAX_IN_FLIGHT)
+        self._undoing: set[asyncio.Task[None]] = set()
         self._begin_lanes()
 
     def _begin_lanes(self) -> None:
@@ -96,8 +100,14 @@ class Calls:
         else:
             self._busy.pop(box.name, None)
 
-    async def run[T](self, box: _keys.Inbox, build: Build[T]) -> T:
+    async def run[T](self, box: _keys.Inbox, build: Build[T], *, undo: Build[Any] | None = None) -> T:
         """Run one script on a lane of its inbox.
+
+        Args:
+            box: Whose lane.
+            build: Makes the call for a lane.
+            undo: What to run, in a task of its own, when this call is cancelled. It takes the call's lane:
+                if the cancelled command comes after it, that is refused as stale.
 
         Raises:
             StoreUnavailableError: If it was not carried out.
@@ -110,11 +120,36 @@ class Calls:
                 answer = await script.run(self.client, build(lane))
             except STORE_ERRORS as error:
                 raise mapped(error) from error
+            except asyncio.CancelledError:
+                if undo is not None:
+                    self._begin_undo(box, lane, bit, undo)
+                    bit = 0
+                raise
             finally:
                 self._give_back(box, bit)
         finally:
             self._gate.leave()
         return _checked(answer)
+
+    def _begin_undo(self, box: _keys.Inbox, lane: Lane, bit: int, undo: Build[Any]) -> None:
+        async def run() -> None:
+            try:
+                await script.run(self.client, undo(Lane(lane.key, next(self._sequence))))
+            except STORE_ERRORS as error:
+                logger.warning("Could not undo a cancelled call for %s: %s", box.name, error)
+            finally:
+                self._give_back(box, bit)
+
+        task = asyncio.create_task(run(), name=f"undo a cancelled call for {box.name}")
+        self._undoing.add(task)
+        task.add_done_callback(self._undoing.discard)
+
+    async def settle(self) -> None:
+        """Wait until what was cancelled is undone, or has failed to."""
+        loop = asyncio.get_running_loop()
+        undoing = [task for task in self._undoing if task.get_loop() is loop]
+        if undoing:
+            await asyncio.wait(undoing)
 
     async def run_many[T](
         self, work: Sequence[tuple[_keys.Inbox, Build[T]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -9,13 +10,21 @@ from collections.abc import Sequence
 from tta_agent_coordination import _clock, _codec, _keys
 from tta_agent_coordination._clock import Clock
 from tta_agent_coordination._redis import scripts
+from tta_agent_coordination._redis.client import is_outage
 from tta_agent_coordination._redis.scripts import Nacked, Reclaimed, Reply, Reserved, Retry, Status
 from tta_agent_coordination.coordinators._calls import Build, Calls
 from tta_agent_coordination.coordinators._observer import Observer
+from tta_agent_coordination.coordinators._waking import IDLE_S, Waker
 from tta_agent_coordination.exceptions import MessageCoordinatorError
 from tta_agent_coordination.messaging import ReceivedMessage
 
 __all__ = ["Leases"]
+
+_LEAST_PAUSE_S = 0.001
+"""What is due in a moment is looked for after this, in seconds; the server may be a moment short of it."""
+
+_OUTAGE_PAUSE_S = 0.2
+"""A waiting receive tries a store that is out of reach again after this, in seconds."""
 
 _NO_RETRY = Retry(attempts=0, base_s=0.0, factor=1.0, max_s=0.0, jitter=1.0)
 
@@ -27,6 +36,7 @@ class Leases:
         self,
         calls: Calls,
         observer: Observer,
+        waker: Waker,
         *,
         audit: bool,
         clock: Clock | None,
@@ -35,6 +45,7 @@ class Leases:
     ) -> None:
         self._calls = calls
         self._observer = observer
+        self._waker = waker
         self._audit = audit
         self._clock = clock
         self._max_deliveries = max_deliveries
@@ -43,14 +54,48 @@ class Leases:
     def _now(self) -> str:
         return _clock.script_time(self._clock)
 
-    async def receive(self, box: _keys.Inbox, lease_us: int) -> ReceivedMessage | None:
-        """Take the next message that can be read; those that cannot are buried on the way."""
+    async def receive(self, box: _keys.Inbox, lease_us: int, wait_s: float = 0) -> ReceivedMessage | None:
+        """Take the next message that can be read; wait up to `wait_s` seconds until one is due.
+
+        While it waits, a store that is out of reach is tried again; what it fails with last is raised.
+        """
+        if not wait_s:
+            received = await self._next(box, lease_us)
+            return received if isinstance(received, ReceivedMessage) else None
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait_s
+        received = await self._next(box, lease_us, waiting=1)
+        if isinstance(received, ReceivedMessage):
+            return received
+        with self._waker.join(box.wake) as ticket:
+            while (left := end - loop.time()) > 0:
+                took_marker = await ticket.wait(min(left, IDLE_S, max(received, _LEAST_PAUSE_S)))
+                try:
+                    received = await self._next(box, lease_us, waiting=2 if took_marker else 1)
+                except MessageCoordinatorError as error:
+                    if not is_outage(error.__cause__) or loop.time() >= end:
+                        raise
+                    received = _OUTAGE_PAUSE_S
+                if isinstance(received, ReceivedMessage):
+                    return received
+        return None
+
+    async def _next(self, box: _keys.Inbox, lease_us: int, waiting: int = 0) -> ReceivedMessage | float:
+        """Take the next message that can be read, or say after how many seconds to look again.
+
+        Those that cannot be read are buried on the way. A waiting call that is cancelled gives back what it
+        got.
+        """
         while True:
             token = f"res_{secrets.token_hex(8)}"
-            reply = await self._calls.run(box, self._reserve(box, token, lease_us))
+            reply = await self._calls.run(
+                box,
+                self._reserve(box, token, lease_us, waiting),
+                undo=self._release(box, token) if waiting else None,
+            )
             self._observer.reclaimed(box.name, reply.dead)
             if reply.status is Status.EMPTY:
-                return None
+                return IDLE_S if reply.pause_us < 0 else _clock.from_us(reply.pause_us)
             if reply.status is Status.AGAIN:
                 continue
             try:
@@ -65,7 +110,7 @@ class Leases:
                 deliveries=reply.deliveries,
             )
 
-    def _reserve(self, box: _keys.Inbox, token: str, lease_us: int) -> Build[Reserved]:
+    def _reserve(self, box: _keys.Inbox, token: str, lease_us: int, waiting: int) -> Build[Reserved]:
         return lambda lane: scripts.reserve(
             lane,
             box,
@@ -75,7 +120,11 @@ class Leases:
             token=token,
             lease_us=lease_us,
             ageing_us=self._ageing_us,
+            waiting=waiting,
         )
+
+    def _release(self, box: _keys.Inbox, token: str) -> Build[Reply]:
+        return lambda lane: scripts.release(lane, box, now_us=self._now(), audit=self._audit, token=token)
 
     async def ack(self, box: _keys.Inbox, token: str) -> bool:
         """End a reservation for good."""
@@ -87,12 +136,7 @@ class Leases:
 
     async def release(self, box: _keys.Inbox, token: str) -> bool:
         """Give a reservation back uncounted."""
-        return _held(
-            await self._calls.run(
-                box,
-                lambda lane: scripts.release(lane, box, now_us=self._now(), audit=self._audit, token=token),
-            )
-        )
+        return _held(await self._calls.run(box, self._release(box, token)))
 
     async def extend(self, box: _keys.Inbox, token: str, lease_us: int) -> bool:
         """Move the end of a lease."""

@@ -17,6 +17,7 @@ __all__ = [
     "number",
     "positive",
     "token",
+    "wait",
     "whole",
 ]
 
@@ -35,6 +36,11 @@ def positive(name: str, value: object, *, high: float) -> float:
 def lease(name: str, value: object) -> float:
     """Return the length of a lease in seconds, in (0, 604800]."""
     return positive(name, value, high=MAX_LEASE_S)
+
+
+def wait(value: object) -> float:
+    """Return how long to wait at most, in seconds: finite, at least 0."""
+    return number("wait", value, low=0)
 
 
 def backoff(name: str, value: object) -> float:

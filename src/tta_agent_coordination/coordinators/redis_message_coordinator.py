@@ -26,6 +26,7 @@ from tta_agent_coordination.coordinators._options import CoordinatorOptions, Don
 from tta_agent_coordination.coordinators._renewal import LeaseKeeper, lease_keeper
 from tta_agent_coordination.coordinators._sending import Sender, SendOptions
 from tta_agent_coordination.coordinators._subscriptions import Subscriptions
+from tta_agent_coordination.coordinators._waking import Waker
 from tta_agent_coordination.interfaces import MessageCoordinator
 from tta_agent_coordination.messaging import (
     DeadLetter,
@@ -131,9 +132,11 @@ class RedisMessageCoordinator(MessageCoordinator):
             dedup_ms=max(1, round(dedup_s * 1_000)),
             max_payload_bytes=payload,
         )
+        self._waker = Waker(calls, self._pfx)
         self._leases = Leases(
             calls,
             observer,
+            self._waker,
             audit=self._audit,
             clock=clock,
             max_deliveries=deliveries,
@@ -173,8 +176,10 @@ class RedisMessageCoordinator(MessageCoordinator):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Wait for subscriptions on their way, and close the client if `from_url` made it. Repeatable."""
+        """Wait for what is on its way, and close the client if `from_url` made it. Repeatable."""
         await self._subscriptions.settle()
+        await self._calls.settle()
+        await self._waker.settle()
         if self._owned_client is not None:
             await self._owned_client.aclose()
 
@@ -296,29 +301,37 @@ class RedisMessageCoordinator(MessageCoordinator):
         """
         return await self._subscriptions.unsubscribe(self._box(agent_id), message_types)
 
-    async def receive(self, agent_id: AgentId, visibility_timeout: float = 5) -> ReceivedMessage | None:
-        """Take the next message under a lease, atomically.
+    async def receive(
+        self, agent_id: AgentId, visibility_timeout: float = 5, *, wait: float = 0
+    ) -> ReceivedMessage | None:
+        """Take the next message under a lease, atomically; wait for one where `wait` says so.
 
         On the way it ends leases that ran out: their messages go back to the place they had, or become dead
         letters after `max_deliveries` of that. Messages past their expiry, and texts that are no message,
         become dead letters. A call that is cancelled after the server acted leaves a lease that runs out by
-        itself.
+        itself; one that waits gives the message back.
+
+        All waits of a coordinator share one connection and are woken by what makes a message due. What a v0
+        process sent is seen within 2 seconds, and so is everything on a cluster. While it waits, a store
+        that is out of reach is tried again.
 
         Args:
             agent_id: Whose inbox.
             visibility_timeout: Length of the lease in seconds, up to a week. Nobody else gets the message
                 before.
+            wait: Longest time to wait until a message is due, in seconds; 0 for not at all.
 
         Returns:
             The message, or None when nothing is due.
 
         Raises:
-            ValueError: If the timeout is out of range.
+            ValueError: If a time is out of range.
             MessageCoordinatorError: If the store failed.
         """
         lease_us = _clock.to_us(check.lease("visibility_timeout", visibility_timeout))
+        wait_s = check.wait(wait)
         await self._subscriptions.catch_up()
-        return await self._leases.receive(self._box(agent_id), lease_us)
+        return await self._leases.receive(self._box(agent_id), lease_us, wait_s)
 
     async def ack(
         self, agent_id: AgentId, token: str, *, then_send: Sequence[tuple[AgentId, AgentMessage]] = ()

@@ -110,8 +110,7 @@ def _answers_ping(port: int) -> bool:
         return False
 
 
-def _try_start(binary: str, folder: str, options: tuple[str, ...]) -> RealServer | None:
-    port = _free_port()
+def _try_start(binary: str, folder: str, options: tuple[str, ...], port: int) -> RealServer | None:
     command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     command += ["--dir", folder, "--maxmemory-policy", "noeviction", "--loglevel", "warning", *options]
     process = subprocess.Popen(
@@ -128,15 +127,15 @@ def _try_start(binary: str, folder: str, options: tuple[str, ...]) -> RealServer
 
 
 @contextlib.contextmanager
-def started_server(binary: str, *options: str) -> Generator[RealServer]:
-    """Run a server of our own for the length of a block.
+def started_server(binary: str, *options: str, port: int | None = None) -> Generator[RealServer]:
+    """Run a server of our own for the length of a block, on a free port unless one is named.
 
     Raises:
         RuntimeError: no server answered within `START_DEADLINE_S`, `START_ATTEMPTS` times.
     """
     with tempfile.TemporaryDirectory(prefix="tta-redis-") as folder:
         for _ in range(START_ATTEMPTS):
-            server = _try_start(binary, folder, options)
+            server = _try_start(binary, folder, options, port or _free_port())
             if server is not None:
                 break
         else:

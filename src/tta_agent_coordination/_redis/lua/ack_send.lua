@@ -10,7 +10,8 @@
 --   8 normal     zset    entry -> available at, microseconds
 --   9 low        zset    entry -> available at, microseconds
 --  10 queue      list    audit copies
---  11... targets  mixed   six keys a target inbox: reserved, clock, high, normal, low, queue
+--  11 wake       zset    one marker: somebody who waits may look
+--  12... targets  mixed   seven keys a target inbox: reserved, clock, high, normal, low, queue, wake
 -- ARGV:
 --   1 seq       integer  the lane's sequence
 --   2 now_us    integer  manual clock in microseconds, or empty for TIME
@@ -23,7 +24,7 @@
 -- INVARIANT: the first write is a ZADD, which OOM may refuse with the token still held; then nothing can fail.
 -- COST: O(m log n) for m messages; with audit O(position in the audit list).
 local RESERVED, DEADLINES, INFLIGHT, LAPSES, CLOCK = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local HIGH, NORMAL, LOW, QUEUE = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local HIGH, NORMAL, LOW, QUEUE, WAKE = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local AUDIT, token, limit = ARGV[3], ARGV[4], tonumber(ARGV[5])
 -- @include lane
 if lane_answer then return lane_answer end
@@ -37,7 +38,7 @@ local held = hold(token)
 if not held then return remember('lost', '') end
 
 local targets = {}
-for base = 10, #KEYS - 1, 6 do
+for base = 11, #KEYS - 1, 7 do
   local last = tonumber(redis.call('GET', KEYS[base + 2]) or '0') or 0
   if not (last >= 0 and last < 9007199254740992) then last = 0 end
   local levels = {['9'] = KEYS[base + 3], ['5'] = KEYS[base + 4], ['1'] = KEYS[base + 5]}
@@ -45,7 +46,14 @@ for base = 10, #KEYS - 1, 6 do
     + redis.call('ZCARD', levels['5']) + redis.call('ZCARD', levels['1'])
   if KEYS[base + 1] == RESERVED then depth = depth - 1 end
   if AUDIT == '1' then redis.call('LLEN', KEYS[base + 6]) end
-  targets[#targets + 1] = {clock = KEYS[base + 2], levels = levels, queue = KEYS[base + 6], depth = depth, last = last}
+  targets[#targets + 1] = {
+    clock = KEYS[base + 2],
+    levels = levels,
+    queue = KEYS[base + 6],
+    wake = KEYS[base + 7],
+    depth = depth,
+    last = last,
+  }
 end
 for i = 6, #ARGV, 3 do
   local target = targets[tonumber(ARGV[i])]
@@ -59,6 +67,7 @@ for i = 6, #ARGV, 3 do
   redis.call('ZADD', target.levels[ARGV[i + 1]], text(target.last), ARGV[i + 2])
   redis.call('SET', target.clock, text(target.last))
   if AUDIT == '1' then redis.call('RPUSH', target.queue, ARGV[i + 2]) end
+  redis.pcall('ZADD', target.wake, 0, '1')
 end
 end_reservation(token)
 if held.returned then redis.call('HDEL', LAPSES, held.id) end

@@ -7,7 +7,8 @@
 --   5 normal    zset    entry -> available at, microseconds
 --   6 low       zset    entry -> available at, microseconds
 --   7 queue     list    audit copies
---   8 dedup     string  end|message id of the first send, only when the sender gave a dedup_id
+--   8 wake      zset    one marker: somebody who waits may look
+--   9 dedup     string  end|message id of the first send, only when the sender gave a dedup_id
 -- ARGV:
 --   1 seq         integer  the lane's sequence
 --   2 now_us      integer  manual clock in microseconds, or empty for TIME
@@ -23,7 +24,8 @@
 --   ok depth | full depth | duplicate message_id | stale
 -- INVARIANT: the first write is the ZADD, which OOM may refuse; what follows cannot fail.
 -- COST: O(log n) in the level's length.
-local RESERVED, CLOCK, HIGH, NORMAL, LOW, QUEUE, DEDUP = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local RESERVED, CLOCK, HIGH, NORMAL, LOW, QUEUE = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local WAKE, DEDUP = KEYS[8], KEYS[9]
 local AUDIT, level, limit, delay, expires_in = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local entry = ARGV[8]
 -- @include lane
@@ -53,6 +55,7 @@ else
   redis.call('SET', CLOCK, score)
 end
 if AUDIT == '1' then redis.call('RPUSH', QUEUE, entry) end
+-- @include wake
 if DEDUP then
   redis.call('SET', DEDUP, text(now + tonumber(ARGV[10]) * 1000) .. '|' .. ARGV[9], 'PX', ARGV[10])
 end

@@ -12,6 +12,7 @@
 --  10 queue      list    audit copies
 --  11 dlq        list    dead entries
 --  12 dlq_info   hash    id -> cause|time
+--  13 wake       zset    one marker: somebody who waits may look
 -- ARGV:
 --   1 seq             integer  the lane's sequence
 --   2 now_us          integer  manual clock in microseconds, or empty for TIME
@@ -34,6 +35,7 @@
 -- COST: O(log n); with audit O(position in the audit list).
 local RESERVED, DEADLINES, INFLIGHT, LAPSES, CLOCK = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local HIGH, NORMAL, LOW, QUEUE, DLQ, DLQ_INFO = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local WAKE = KEYS[13]
 local AUDIT, token, dead_cause = ARGV[3], ARGV[4], ARGV[6]
 -- @include lane
 if lane_answer then return lane_answer end
@@ -119,4 +121,5 @@ if AUDIT == '1' then
 end
 if held.id ~= entry_id(entry) then redis.call('HDEL', LAPSES, held.id) end
 redis.call('HSET', LAPSES, entry_id(entry), lapses .. '|' .. held.deliveries)
+-- @include wake
 return remember('retried', text(attempts) .. '|' .. text(delay))

@@ -10,6 +10,7 @@
 --   8 normal     zset    entry -> available at, microseconds
 --   9 low        zset    entry -> available at, microseconds
 --  10 queue      list    audit copies
+--  11 wake       zset    one marker: somebody who waits may look
 -- ARGV:
 --   1 seq     integer  the lane's sequence
 --   2 now_us  integer  manual clock in microseconds, or empty for TIME
@@ -20,7 +21,7 @@
 -- INVARIANT: the first write is the HDEL, which cannot be refused; neither attempts nor expiries grow.
 -- COST: O(log n).
 local RESERVED, DEADLINES, INFLIGHT, LAPSES, CLOCK = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local HIGH, NORMAL, LOW, QUEUE = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local HIGH, NORMAL, LOW, QUEUE, WAKE = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local AUDIT, token = ARGV[3], ARGV[4]
 -- @include lane
 if lane_answer then return lane_answer end
@@ -40,4 +41,5 @@ end_reservation(token)
 redis.call('ZADD', sched, text(score), held.entry)
 redis.call('HSET', LAPSES, held.id, lapses .. '|' .. held.deliveries)
 if not held.score then redis.call('SET', CLOCK, text(last_score)) end
+-- @include wake
 return remember('ok', '')

@@ -9,6 +9,7 @@
 --   7 queue     list    audit copies
 --   8 dlq       list    dead entries
 --   9 dlq_info  hash    id -> cause|time
+--  10 wake      zset    one marker: somebody who waits may look
 -- ARGV:
 --   1 seq         integer  the lane's sequence
 --   2 now_us      integer  manual clock in microseconds, or empty for TIME
@@ -20,7 +21,7 @@
 -- INVARIANT: only what the LREM really took out of the DLQ is sent, so no letter is sent twice.
 -- COST: O(length of the DLQ) a letter.
 local RESERVED, CLOCK, HIGH, NORMAL, LOW, QUEUE = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local DLQ, DLQ_INFO = KEYS[8], KEYS[9]
+local DLQ, DLQ_INFO, WAKE = KEYS[8], KEYS[9], KEYS[10]
 local AUDIT, limit = ARGV[3], tonumber(ARGV[4])
 -- @include lane
 if lane_answer then return lane_answer end
@@ -49,6 +50,9 @@ for i = 5, #ARGV, 3 do
     requeued, depth = requeued + 1, depth + 1
   end
 end
-if requeued > 0 then redis.call('SET', CLOCK, text(last_score)) end
+if requeued > 0 then
+  redis.call('SET', CLOCK, text(last_score))
+-- @include wake
+end
 if redis.call('LLEN', DLQ) == 0 then redis.call('DEL', DLQ_INFO) end
 return remember(status, requeued)

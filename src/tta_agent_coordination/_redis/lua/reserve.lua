@@ -12,6 +12,7 @@
 --  10 queue      list    audit copies
 --  11 dlq        list    dead entries
 --  12 dlq_info   hash    id -> cause|time
+--  13 wake       zset    one marker: somebody who waits may look
 -- ARGV:
 --   1 seq             integer  the lane's sequence
 --   2 now_us          integer  manual clock in microseconds, or empty for TIME
@@ -20,20 +21,23 @@
 --   5 token           text     names the reservation
 --   6 lease_us        integer  length of the lease, microseconds
 --   7 ageing_us       integer  wait after which a message goes ahead of the levels, microseconds, 0 for never
+--   8 waiting         integer  0 does not wait; 1 waits, so say when to look again; 2 and took the marker
 -- RETURNS:
---   ok token entry deadline deliveries requeued dead | empty '' requeued dead | again '' requeued dead | stale
+--   ok token entry deadline deliveries requeued dead | empty '' requeued dead pause | again '' requeued dead | stale
+--   (pause: microseconds until something is due or a lease ends, -1 for nothing known or not asked)
 -- INVARIANT: an entry is in one level or under one token, never in both, never in neither.
 -- COST: O(log n); at most 100 expired leases and 100 expired entries a call (again = call once more).
 local RESERVED, DEADLINES, INFLIGHT, LAPSES, CLOCK = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local HIGH, NORMAL, LOW, QUEUE, DLQ, DLQ_INFO = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local WAKE = KEYS[13]
 local AUDIT, MAX_DELIVERIES, token = ARGV[3], ARGV[4], ARGV[5]
-local lease, ageing = tonumber(ARGV[6]), tonumber(ARGV[7])
+local lease, ageing, waiting = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 -- @include lane
 -- @include time
 -- @include entry
 
 if lane_answer then
-  if lane_answer[1] ~= 'ok' then return {lane_answer[1], '', 0, 0} end
+  if lane_answer[1] ~= 'ok' then return {lane_answer[1], '', 0, 0, -1} end
   local entry, deadline = redis.call('HGET', RESERVED, token), redis.call('ZSCORE', DEADLINES, token)
   if entry and deadline then
     local deliveries = string.match(redis.call('HGET', INFLIGHT, token) or '', '|(%d+)$')
@@ -86,8 +90,17 @@ while true do
 -- @include tidy
       tidy()
     end
+    local pause = -1
+    if waiting ~= '0' then
+      local first = redis.call('ZRANGE', DEADLINES, 0, 0, 'WITHSCORES')[2]
+      for i = 1, 3 do
+        local due = redis.call('ZRANGE', i == 1 and HIGH or i == 2 and NORMAL or LOW, 0, 0, 'WITHSCORES')[2]
+        if due and (not first or tonumber(due) < tonumber(first)) then first = due end
+      end
+      if first then pause = math.max(0, tonumber(first) - now) end
+    end
     remember('empty', '')
-    return {'empty', '', back, dead}
+    return {'empty', '', back, dead, text(pause)}
   end
 
   if is_expired(entry, now) then
@@ -112,6 +125,16 @@ while true do
     redis.call('ZADD', DEADLINES, deadline, token)
     redis.call('HSET', INFLIGHT, token,
       level .. '|' .. score .. '|' .. (id ~= entry and id or '') .. '||' .. (deliveries + 1))
+    -- Who took the marker, or put messages back, tells the others while there is more.
+    if waiting == '2' or back > 1 then
+      for i = 1, 3 do
+        sched = i == 1 and HIGH or i == 2 and NORMAL or LOW
+        if redis.call('ZRANGEBYSCORE', sched, '-inf', ready, 'LIMIT', 0, 1)[1] then
+-- @include wake
+          break
+        end
+      end
+    end
     remember('ok', token)
     return {'ok', token, entry, deadline, deliveries + 1, back, dead}
   end
