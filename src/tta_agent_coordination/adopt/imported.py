@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import cast
 
 from tta_agent_coordination.adopt.findings import Finding
 from tta_agent_coordination.adopt.tables import strings
@@ -136,4 +137,7 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             pending += node.orelse
         else:
-            pending += [*ast.iter_child_nodes(node)]
+            # Only statements hold imports; expressions are most of a tree.
+            for field in ("body", "orelse", "handlers", "cases", "finalbody"):
+                inner: object = getattr(node, field, ())
+                pending += cast("list[ast.AST]", inner) if isinstance(inner, list) else ()
