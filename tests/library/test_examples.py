@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.library.support.servers import Lane, RealLane
+from tests.library.support.cluster import started_cluster
+from tests.library.support.servers import Lane, RealLane, RealServer
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+CLUSTER = next(example for example in EXAMPLES if example.stem == "cluster")
+ON_ONE_SERVER = [example for example in EXAMPLES if example is not CLUSTER]
+LONGEST = 80
+"""Lines of an example."""
 
 
 def run(example: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -35,7 +40,7 @@ def test_there_are_examples() -> None:
     assert "basic_usage.py" in {example.name for example in EXAMPLES}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=[example.stem for example in EXAMPLES])
+@pytest.mark.parametrize("example", ON_ONE_SERVER, ids=[example.stem for example in ON_ONE_SERVER])
 @pytest.mark.leaves_keys("*")
 def test_example_runs(example: Path, sync_lane: tuple[asyncio.Runner, Lane]) -> None:
     """Broken: a program that the documentation shows fails on a reader's machine."""
@@ -50,4 +55,29 @@ def test_example_runs(example: Path, sync_lane: tuple[asyncio.Runner, Lane]) -> 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[example.stem for example in EXAMPLES])
 def test_example_explains_itself(example: Path) -> None:
     """Broken: a newcomer reads the example before running it."""
-    assert example.read_text("utf-8").startswith('"""')
+    text = example.read_text("utf-8")
+    assert text.startswith('"""')
+    assert len(text.splitlines()) < LONGEST
+
+
+def test_cluster_example_says_what_it_needs() -> None:
+    """Broken: without a cluster a newcomer gets a traceback, or believes that it has shown something."""
+    done = run(CLUSTER)
+    assert done.returncode == 0
+    assert "needs a Redis Cluster: set REDIS_URL" in done.stdout
+
+
+def test_cluster_example_refuses_a_single_server(shared_server: RealServer) -> None:
+    """Broken: the address of an ordinary server ends in a traceback."""
+    done = run(CLUSTER, REDIS_URL=f"redis://127.0.0.1:{shared_server.port}/0")
+    assert done.returncode == 1
+    assert "needs a Redis Cluster, and redis://127.0.0.1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_cluster_example_runs_on_a_cluster(server_binary: str) -> None:
+    """Broken: the program shown for a cluster fails on one, or spreads nothing."""
+    with started_cluster(server_binary) as cluster:
+        done = run(CLUSTER, REDIS_URL=f"redis://127.0.0.1:{cluster.nodes[0].port}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "6 inboxes on 3 nodes\n"
