@@ -63,6 +63,13 @@ def test(session: nox.Session) -> None:
 
 
 @nox.session(python=MAIN)
+def chaos(session: nox.Session) -> None:
+    """Kills, stalls, restarts, hangs: one lost message fails (-- --kills 100 --messages 10000)."""
+    install(session, "test")
+    stage(session, "chaos")
+
+
+@nox.session(python=MAIN)
 def coverage(session: nox.Session) -> None:
     """Branch coverage of all test legs together, against the committed floors."""
     install(session, "test")

@@ -25,6 +25,7 @@ __all__ = ["STAGES", "main"]
 STAGES: dict[str, tuple[str, str]] = {
     "lint": ("release.gates.lint", "style, types, workflows, pins"),
     "test": ("release.gates.test", "the suite against the installed wheel, one leg a Python"),
+    "chaos": ("release.gates.chaos", "the slow proofs: kills, stalls, restarts, handlers that hang"),
     "coverage": ("release.gates.coverage", "what the legs executed, together"),
     "mutation": ("release.gates.mutation.stage", "whether the tests notice broken code"),
     "build": ("release.build", "the bytes, twice, and the ledger that binds everything to them"),
@@ -93,6 +94,8 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     parser.add_argument(
         "--check", action="store_true", help="lock: change nothing, fail when something would"
     )
+    parser.add_argument("--kills", metavar="N", type=int, help="chaos: workers killed (20 unless said)")
+    parser.add_argument("--messages", metavar="N", type=int, help="chaos: messages meanwhile (2000)")
     parser.add_argument("--require-redis", action="store_true", help="test: no redis-server is a failure")
     parser.add_argument("--evidence", action="store_true", help="write an evidence file, not a ledger line")
     parser.add_argument("--expect-head", metavar="SHA256", help="sha256 of the ledger's last line")

@@ -33,6 +33,9 @@ class Options:
     """`i/n`: the mutants whose name hashes to part i of n."""
     sample: int | None = None
     """Seconds a mutation sample may take; counts in a rehearsal only."""
+    kills: int | None = None
+    messages: int | None = None
+    """Workers killed and messages sent meanwhile, in the chaos drills; None leaves it to them."""
     check: bool = False
     require_redis: bool = False
     """`CI` in the environment implies it: a missing redis-server is then a failure."""

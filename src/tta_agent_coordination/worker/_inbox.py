@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tta_agent_coordination.coordinators import RedisMessageCoordinator
 from tta_agent_coordination.messaging import ReceivedMessage
 from tta_agent_coordination.models import AgentId
 
 __all__ = ["ack_and_take", "take"]
 
-_POLL_S = 0.05
+_WAIT_S = 30.0
+"""Longest wait for a message in one call; the next call follows at once."""
 
 
 async def take(
     coordinator: RedisMessageCoordinator, agent: AgentId, wanted: int, lease_s: float
 ) -> list[ReceivedMessage]:
-    """Wait until there are messages; return up to `wanted`."""
-    taken: list[ReceivedMessage] = []
-    while True:
-        while len(taken) < wanted and (received := await coordinator.receive(agent, lease_s)) is not None:
-            taken.append(received)
-        if taken:
-            return taken
-        await asyncio.sleep(_POLL_S)
+    """Wait for a message and take it; none when the wait is over."""
+    del wanted
+    received = await coordinator.receive(agent, lease_s, wait=_WAIT_S)
+    return [] if received is None else [received]
 
 
 async def ack_and_take(

@@ -1,0 +1,114 @@
+"""The chaos stage: one lost message is a failure, and so is a machine that cannot play the drills."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from release.context import Options
+from release.gates import chaos
+from release.model import Kind, Refused
+from tests.chaos.drills import Outcome
+from tests.release.gates.support import ScriptedRunner, make_context
+
+FINE: dict[str, Any] = {
+    "drill": "kill -9 of workers",
+    "sent": 2000,
+    "lost": 0,
+    "doubled": 4,
+    "allowed": 60,
+    "took_s": 9.5,
+}
+
+
+def any_program(name: str) -> str:
+    """Find every program."""
+    return f"/usr/bin/{name}"
+
+
+def no_program(name: str) -> None:
+    """Find none."""
+    del name
+
+
+class Played:
+    """The stage against scripted programs."""
+
+    def __init__(self, *drills: dict[str, Any], code: int = 0) -> None:
+        self.drills, self.code = drills, code
+        self.runner = ScriptedRunner(self.answer)
+
+    def answer(self, words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        del env
+        if "build" in words:
+            (Path(words[words.index("--outdir") + 1]) / "p-1-py3-none-any.whl").touch()
+        if "tests.chaos" in words:
+            [report] = [word.partition("=")[2] for word in words if word.startswith("--report=")]
+            if self.drills:
+                Path(report).write_text(json.dumps(self.drills), encoding="utf-8")
+            return self.code, ""
+        return 0, ""
+
+
+@pytest.fixture(autouse=True)
+def _server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a redis-server, whatever this machine has."""
+    monkeypatch.setattr(shutil, "which", any_program)
+
+
+def test_chaos_reports_what_the_drills_counted(tmp_path: Path) -> None:
+    """The figures are what a reader wants to see."""
+    played = Played(FINE, {**FINE, "drill": "CLIENT KILL", "doubled": 0, "allowed": 0})
+    context, _ = make_context(tmp_path, played.runner, Options(kills=100, messages=10_000))
+    report = chaos.run("chaos", context)
+    assert report.kind is Kind.DONE
+    assert report.sentence == "0 of 4000 messages lost, 4 doubled, in 2 drills"
+    assert {"--kills=100", "--messages=10000"} <= set(played.runner.asked[-1])
+    assert report.checked[0].found == "0 lost, 4 doubled (60 allowed) of 2000"
+
+
+def test_chaos_leaves_its_size_to_the_drills(tmp_path: Path) -> None:
+    """Without a word it plays what CI plays."""
+    played = Played(FINE)
+    chaos.run("chaos", make_context(tmp_path, played.runner)[0])
+    assert not [word for word in played.runner.asked[-1] if word.startswith(("--kills", "--messages"))]
+
+
+@pytest.mark.parametrize(
+    ("played", "rule"),
+    [
+        (Played({**FINE, "lost": 1}, code=1), "chaos.nothing-lost"),
+        (Played({**FINE, "doubled": 61}, code=1), "chaos.few-doubled"),
+        (Played(FINE, code=1), "chaos.plays"),
+        (Played(code=0), "chaos.plays"),
+    ],
+)
+def test_chaos_refuses_a_broken_promise(tmp_path: Path, played: Played, rule: str) -> None:
+    """One lost message, or a run that proved nothing, gates a release."""
+    with pytest.raises(Refused) as refused:
+        chaos.run("chaos", make_context(tmp_path, played.runner)[0])
+    assert [problem.rule for problem in refused.value.problems] == [rule]
+    assert all(problem.remedy for problem in refused.value.problems)
+
+
+def test_chaos_needs_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stands in for what is killed and started again."""
+    monkeypatch.setattr(shutil, "which", no_program)
+    played = Played(FINE)
+    with pytest.raises(Refused) as refused:
+        chaos.run("chaos", make_context(tmp_path, played.runner)[0])
+    assert [problem.rule for problem in refused.value.problems] == ["chaos.real-server"]
+    assert played.runner.asked == []
+
+
+def test_chaos_reads_what_the_drills_write() -> None:
+    """Two programs that name a figure differently would agree on nothing."""
+    assert set(Outcome.__dataclass_fields__) == set(chaos.Drill.__dataclass_fields__)
+    assert Outcome(**FINE).passed
+    lost: dict[str, Any] = {**FINE, "lost": 1}
+    doubled: dict[str, Any] = {**FINE, "doubled": 61}
+    assert not Outcome(**lost).passed
+    assert not Outcome(**doubled).passed
