@@ -1,6 +1,7 @@
 """What has to be proved, by stage and leg: the plan of a release, and what a rehearsal can do here."""
 
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,17 @@ from release import pythons
 from release.ledger import Ledger
 from release.model import Mode, Problem
 
-__all__ = ["GATES", "ORDER", "RELEASE", "Plan", "here", "plan_for", "rehearsal", "unproved"]
+__all__ = [
+    "GATES",
+    "MUTATION_SHARDS",
+    "ORDER",
+    "RELEASE",
+    "Plan",
+    "here",
+    "plan_for",
+    "rehearsal",
+    "unproved",
+]
 
 GATES = ("lint", "test", "coverage", "mutation")
 """Stages that may run as parallel jobs; `collect` brings their evidence into the ledger, in this order."""
@@ -18,12 +29,15 @@ GATES = ("lint", "test", "coverage", "mutation")
 ORDER = ("build", *GATES, "testpypi", "smoke", "pypi", "verify")
 """Every stage that leaves evidence, in the order of a release."""
 
+MUTATION_SHARDS = 4
+"""Jobs that share a release's mutants: each takes those whose name hashes to its part."""
+
 RELEASE: Mapping[str, tuple[str, ...]] = {
     "build": ("all",),
     "lint": ("all",),
     "test": pythons.SUPPORTED,
     "coverage": ("all",),
-    "mutation": ("all",),
+    "mutation": tuple(f"shard-{number}-of-{MUTATION_SHARDS}" for number in range(1, MUTATION_SHARDS + 1)),
     "testpypi": ("all",),
     "smoke": ("testpypi", "pypi"),
     "pypi": ("all",),
@@ -56,7 +70,7 @@ def rehearsal(*, found: Sequence[str], with_server: Sequence[str]) -> Plan:
             absent.append(f"test {version}: no redis-server for it here")
     legs = tuple(version for version in pythons.SUPPORTED if version in found and version in with_server)
     return Plan(
-        legs={**RELEASE, "test": legs, "smoke": ("local", *RELEASE["smoke"])},
+        legs={**RELEASE, "test": legs, "mutation": ("all",), "smoke": ("local", *RELEASE["smoke"])},
         absent=tuple(absent),
     )
 
@@ -103,6 +117,8 @@ def _command(stage: str, leg: str) -> str:
     """The session that proves a leg."""
     if stage == "test":
         return f"nox -s test-{leg}"
+    if shard := re.fullmatch(r"shard-(\d+)-of-(\d+)", leg):
+        return f"nox -s {stage} -- --shard {shard[1]}/{shard[2]}"
     if stage == "smoke":
         return f"nox -s smoke -- --index {leg}"
     return f"nox -s {stage}"

@@ -4,11 +4,13 @@ A job starts only when every job it needs has passed, at any distance, since no 
 otherwise. So "every path to the upload passes gate X" means: X is an ancestor of the upload.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from release.model import Problem
+from release.plan import MUTATION_SHARDS
 from release.rules.workflow_model import Composite, Job, Step, Workflow
 
 __all__ = ["ROLES", "RULES", "Release", "Role", "problems"]
@@ -36,7 +38,12 @@ ROLES = {
     "test": Role(
         session='"test-$PYTHON"', words="--require-redis --evidence", after=("build",), ledger="build"
     ),
-    "mutation": Role(session="mutation", words="--evidence", after=("build",), ledger="build"),
+    "mutation": Role(
+        session="mutation",
+        words=f'--shard "$SHARD/{MUTATION_SHARDS}" --evidence',
+        after=("build",),
+        ledger="build",
+    ),
     "coverage": Role(session="coverage", words="--evidence", after=("build", "test"), ledger="build"),
     "collect": Role(
         session="collect",
@@ -252,6 +259,8 @@ def _expectations(release: Release) -> Iterator[Problem]:
             wanted |= {"GH_TOKEN": "${{ github.token }}"}
         if job.id == "test":
             wanted["PYTHON"] = "${{ matrix.python }}"
+        if job.id == "mutation":
+            wanted["SHARD"] = "${{ matrix.shard }}"
         for step in _of_kind(job, "session"):
             if step.env != wanted:
                 remedy = ", ".join(f"{name}: {value}" for name, value in wanted.items()) or "no env"
@@ -329,7 +338,7 @@ def _fan_in(release: Release) -> Iterator[Problem]:
     got = set(_FROM.findall(taken))
     for job in release.jobs.values():
         left = [name for name in job.outputs if name.startswith("evidence") and (job.id, name) not in got]
-        legs = len(job.matrix.get("python", ("all",)))
+        legs = math.prod(len(values) for values in job.matrix.values())
         given = sum(name.startswith("evidence") for name in job.outputs)
         evidence = "--evidence" in ROLES[job.id].words if job.id in ROLES else False
         if left or (evidence and given != legs):
@@ -359,10 +368,15 @@ def _kept(release: Release) -> Iterator[Problem]:
 
 def _matrix(release: Release) -> Iterator[Problem]:
     for job in release.jobs.values():
-        wanted = {"python": tuple(release.pythons)} if job.id == "test" else {}
+        shards = tuple(str(number) for number in range(1, MUTATION_SHARDS + 1))
+        axes = {"test": {"python": tuple(release.pythons)}, "mutation": {"shard": shards}}
+        wanted = axes.get(job.id, {})
         if dict(job.matrix) != wanted or job.matrix_extra:
             what = f"job {job.id} runs the legs {dict(job.matrix)}"
-            remedy = f"test runs {', '.join(release.pythons)}, in that order; no other job has a matrix"
+            remedy = (
+                f"test runs {', '.join(release.pythons)} and mutation {', '.join(shards)}, in that order; "
+                f"no other job has a matrix"
+            )
             yield _problem(release, "matrix", job.line, what, remedy)
 
 

@@ -22,6 +22,7 @@ from release.binding import bound, record
 from release.checkout import Checkout
 from release.context import Context
 from release.evidence import Opening
+from release.gates.mutation.stage import scope_of
 from release.ledger import Ledger
 from release.model import Artifact, Kind, Mode, Report
 from release.outputs import hand_on
@@ -34,7 +35,7 @@ TAG = "v0.1.0"
 FILES = {"demo_project-0.1.0-py3-none-any.whl": b"wheel", "demo_project-0.1.0.tar.gz": b"sdist"}
 _EXPRESSION = re.compile(r"\$\{\{ (.+?) \}\}")
 _FROM = re.compile(r"(needs|steps)\.([\w-]+)\.outputs\.([\w-]+)")
-_ONE_LEG = re.compile(r"matrix\.python == '([\d.]+)' && (\S+) \|\| ''")
+_ONE_LEG = re.compile(r"matrix\.(\w+) == '([\d.]+)' && (\S+) \|\| ''")
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Hosted:
 
     def legs(self, job: Job) -> list[dict[str, str]]:
         """One set of matrix values a leg."""
-        return [{"python": each} for each in job.matrix.get("python", ())] or [{}]
+        return [{axis: each} for axis, values in job.matrix.items() for each in values] or [{}]
 
     def order(self) -> list[str]:
         """Jobs as they can run one after the other."""
@@ -95,12 +96,12 @@ class Hosted:
 
     def _value(self, text: str, job: Job, matrix: dict[str, str], steps: dict[str, dict[str, str]]) -> str:
         if one := _ONE_LEG.fullmatch(text):
-            return self._value(one[2], job, matrix, steps) if matrix["python"] == one[1] else ""
+            return self._value(one[3], job, matrix, steps) if matrix[one[1]] == one[2] else ""
         if found := _FROM.fullmatch(text):
             assert found[1] == "steps" or found[2] in job.needs
             return (self.outputs if found[1] == "needs" else steps)[found[2]].get(found[3], "")
         return {
-            "matrix.python": matrix.get("python", ""),
+            **{f"matrix.{axis}": value for axis, value in matrix.items()},
             "github.run_attempt": str(self.attempt),
             "github.token": "the job's own",
         }[text]
@@ -168,7 +169,10 @@ def play(stage: str, context: Context) -> None:
         if stage == "coverage":
             found = sorted(path.name for path in (context.root / "report/coverage").iterdir())
             assert found == [f".coverage.{leg}" for leg in RELEASE["test"]]
-        record(context, ledger, stage, context.options.index or context.options.leg or "all", _report())
+        shard = scope_of(context.options).leg if context.options.shard else None
+        record(
+            context, ledger, stage, shard or context.options.index or context.options.leg or "all", _report()
+        )
 
 
 def _open(context: Context) -> Ledger:

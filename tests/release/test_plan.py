@@ -35,8 +35,10 @@ def test_a_rehearsal_plans_what_is_here_and_names_what_is_not() -> None:
     made = plan.rehearsal(found=["3.13", "3.12"], with_server=["3.12"])
     assert made.legs["test"] == ("3.12",)
     assert made.legs["smoke"] == ("local", "testpypi", "pypi")
-    assert {stage: legs for stage, legs in made.legs.items() if stage not in ("test", "smoke")} == {
-        stage: legs for stage, legs in plan.RELEASE.items() if stage not in ("test", "smoke")
+    assert made.legs["mutation"] == ("all",), "one machine takes one sample"
+    own = {"test", "smoke", "mutation"}
+    assert {stage: legs for stage, legs in made.legs.items() if stage not in own} == {
+        stage: legs for stage, legs in plan.RELEASE.items() if stage not in own
     }
     assert made.absent == (
         "test 3.13: no redis-server for it here",
@@ -80,6 +82,16 @@ def test_unproved_lists_every_leg_that_does_not_count(tmp_path: Path) -> None:
     assert "`nox -s coverage`" in problems[2].remedy
     assert "(n=3) came before the last upload" in problems[4].what
     assert "nox -s smoke -- --index testpypi" in problems[4].remedy
+
+
+def test_a_missing_shard_is_named_with_its_command(tmp_path: Path) -> None:
+    """Four jobs share the mutants of a release; one that is missing is a gap in the gate."""
+    ledger = create(tmp_path, mode=Mode.RELEASE)
+    for number in (1, 2, 4):
+        add(ledger, "mutation", f"shard-{number}-of-4")
+    (problem,) = plan.unproved(ledger, ("mutation",))
+    assert problem.where == "mutation shard-3-of-4"
+    assert "`nox -s mutation -- --shard 3/4`" in problem.remedy
 
 
 def test_what_is_proved_is_not_listed(tmp_path: Path) -> None:

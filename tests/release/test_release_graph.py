@@ -135,6 +135,7 @@ SPOILED = [
     # All evidence is collected.
     ("release.fan-in", "collect", "            ${{ needs.lint.outputs.evidence }},\n", ""),
     ("release.fan-in", "collect", "            ${{ needs.test.outputs.evidence-3-13 }},\n", ""),
+    ("release.fan-in", "collect", "            ${{ needs.mutation.outputs.evidence-2 }},\n", ""),
     (
         "release.fan-in",
         "test",
@@ -151,6 +152,11 @@ SPOILED = [
     # Every supported Python.
     ("release.matrix", "test", '"3.14", "3.15"]', '"3.14"]'),
     ("release.matrix", "test", '"3.15"]\n', '"3.15"]\n        exclude: [{python: "3.15"}]\n'),
+    # Every shard of the mutants.
+    ("release.matrix", "mutation", '"3", "4"]', '"3"]'),
+    ("release.lines", "mutation", '"$SHARD/4"', '"$SHARD/5"'),
+    ("release.lines", "mutation", '--shard "$SHARD/4" ', ""),
+    ("release.expectations", "mutation", "          SHARD: ${{ matrix.shard }}\n", ""),
     # Hosted runners, new for every job.
     ("release.runner", "pypi", "runs-on: ubuntu-latest", "runs-on: self-hosted"),
 ]
@@ -242,7 +248,9 @@ def test_release_jobs_prove_the_plan_of_a_release() -> None:
     legs: dict[str, tuple[str, ...]] = {}
     for job in GRAPH.jobs.values():
         stage, _, index = job.id.partition("-")
-        legs[stage] = (*legs.get(stage, ()), *([index] if index else job.matrix.get("python", ("all",))))
+        shards = [f"shard-{each}-of-{plan.MUTATION_SHARDS}" for each in job.matrix.get("shard", ())]
+        own = [index] if index else shards or job.matrix.get("python", ("all",))
+        legs[stage] = (*legs.get(stage, ()), *own)
     for leaves_no_line in ("collect", "announce"):
         legs.pop(leaves_no_line)
     assert legs == plan.RELEASE
@@ -260,7 +268,7 @@ def test_release_uploads_the_evidence_that_the_gates_write() -> None:
     assert sorted(paths) == [
         "ledger/evidence/coverage-all.json",
         "ledger/evidence/lint-all.json",
-        "ledger/evidence/mutation-all.json",
+        "ledger/evidence/mutation-shard-${{ matrix.shard }}-of-4.json",
         "ledger/evidence/test-${{ matrix.python }}.json",
         "report/coverage",
     ]
