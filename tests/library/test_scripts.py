@@ -31,10 +31,35 @@ PUT: dict[str, Any] = {
     "message_id": "m",
 }
 
+PUT_ONE: dict[str, Any] = {name: value for name, value in PUT.items() if name != "limit"}
+
 CALLS: dict[str, list[script.Call[Any]]] = {
     "enqueue": [
         scripts.enqueue(LANE, BOX, **NOW, **PUT, dedup=_keys.dedup(BOX, "order 7"), dedup_ms=5),
         scripts.enqueue(LANE, BOX, **NOW, **PUT, dedup=None, dedup_ms=5),
+    ],
+    "enqueue_many": [
+        scripts.enqueue_many(
+            LANE,
+            BOX,
+            **NOW,
+            limit=9,
+            dedup_ms=5,
+            puts=[scripts.Put(**PUT_ONE, dedup=_keys.dedup(BOX, str(n))) for n in range(3)],
+        )
+    ],
+    "exchange": [
+        scripts.exchange(
+            LANE,
+            BOX,
+            **NOW,
+            max_deliveries=10,
+            lease_us=5,
+            ageing_us=0,
+            waiting=0,
+            ended=["res_1"],
+            tokens=["res_2", "res_3"],
+        )
     ],
     "reserve": [scripts.reserve(LANE, BOX, **NOW, max_deliveries=10, token="res_1", lease_us=5)],
     "ack": [scripts.ack(LANE, BOX, **NOW, token="res_1")],

@@ -16,10 +16,12 @@ from tta_agent_coordination._redis.script import Call, load
 __all__ = [
     "LEASES_A_SCRIPT",
     "DeadPage",
+    "Exchanged",
     "FindPage",
     "Found",
     "Lane",
     "Nacked",
+    "Put",
     "Reclaimed",
     "Reply",
     "Reserved",
@@ -30,6 +32,8 @@ __all__ = [
     "ack_send",
     "dead_letters",
     "enqueue",
+    "enqueue_many",
+    "exchange",
     "extend",
     "find",
     "nack",
@@ -94,6 +98,29 @@ class Reserved:
     requeued: int = 0
     dead: int = 0
     pause_us: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchanged:
+    """The answer of `exchange`; `held` says of each token to end whether it held something."""
+
+    status: Status
+    held: tuple[bool, ...] = ()
+    taken: tuple[Reserved, ...] = ()
+    dead: int = 0
+    pause_us: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """One message for `enqueue_many`; times in microseconds, 0 for none."""
+
+    level: int
+    delay_us: int
+    expires_us: int
+    entry: bytes
+    message_id: str
+    dedup: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +196,7 @@ class Retry:
 _ENQUEUE, _RESERVE, _ACK, _ACK_SEND = load("enqueue"), load("reserve"), load("ack"), load("ack_send")
 _NACK, _RELEASE, _EXTEND, _RECLAIM = load("nack"), load("release"), load("extend"), load("reclaim")
 _REQUEUE, _PURGE, _DEAD_LETTERS = load("requeue"), load("purge"), load("dead_letters")
+_EXCHANGE, _ENQUEUE_MANY = load("exchange"), load("enqueue_many")
 _FIND, _STATS = load("find"), load("stats")
 _SUBSCRIBE, _UNSUBSCRIBE = load("subscribe"), load("unsubscribe")
 
@@ -259,6 +287,102 @@ def reserve(
         script=_RESERVE,
         keys=_buried(lane, box),
         args=(lane.seq, now_us, int(audit), max_deliveries, token, lease_us, ageing_us, waiting),
+        read=read,
+    )
+
+
+def enqueue_many(
+    lane: Lane, box: Inbox, *, now_us: str, audit: bool, limit: int, puts: Sequence[Put], dedup_ms: int
+) -> Call[list[Reply] | Reply]:
+    """Put up to 100 messages into an inbox: for each OK and FULL with the depth, or DUPLICATE with an id."""
+    dedups = [put.dedup for put in puts if put.dedup is not None]
+    args: list[bytes | str | int] = [lane.seq, now_us, int(audit), limit, dedup_ms]
+    number = 0
+    for put in puts:
+        number += put.dedup is not None
+        mine = number if put.dedup is not None else 0
+        args += (put.level, put.delay_us, put.expires_us, put.entry, mine, put.message_id)
+
+    def read(answer: list[Any]) -> list[Reply] | Reply:
+        if Status(_text(answer[0])) is Status.STALE:
+            return Reply(Status.STALE, "")
+        replies: list[Reply] = []
+        rest: bytes = answer[1]
+        while rest:
+            size, _, rest = rest.partition(b":")
+            length = int(size[1:])
+            replies.append(Reply(_OUTCOMES[size[:1]], _text(rest[:length])))
+            rest = rest[length:]
+        return replies
+
+    return Call(
+        script=_ENQUEUE_MANY,
+        keys=(lane.key, box.reserved, box.clock, *box.levels, box.queue, box.wake, *dedups),
+        args=tuple(args),
+        read=read,
+    )
+
+
+_OUTCOMES = {b"o": Status.OK, b"f": Status.FULL, b"d": Status.DUPLICATE}
+
+
+def exchange(
+    lane: Lane,
+    box: Inbox,
+    *,
+    now_us: str,
+    audit: bool,
+    max_deliveries: int,
+    lease_us: int,
+    ageing_us: int,
+    waiting: int,
+    ended: Sequence[str],
+    tokens: Sequence[str],
+) -> Call[Exchanged]:
+    """End up to 100 reservations and hand out a message for each of up to 100 new tokens, if there are.
+
+    OK, or AGAIN where a call's share of burying expired messages is done.
+    """
+
+    def read(answer: list[Any]) -> Exchanged:
+        status = Status(_text(answer[0]))
+        if status is Status.STALE:
+            return Exchanged(status=status)
+        parts = answer[5:]
+        return Exchanged(
+            status=status,
+            held=tuple(mark == "1" for mark in _text(answer[1])),
+            taken=tuple(
+                Reserved(
+                    status=Status.OK,
+                    token=_text(token),
+                    entry=entry,
+                    deadline_us=int(deadline),
+                    deliveries=int(deliveries),
+                )
+                for token, entry, deadline, deliveries in zip(
+                    parts[::4], parts[1::4], parts[2::4], parts[3::4], strict=True
+                )
+            ),
+            dead=int(answer[3]),
+            pause_us=int(answer[4]),
+        )
+
+    return Call(
+        script=_EXCHANGE,
+        keys=_buried(lane, box),
+        args=(
+            lane.seq,
+            now_us,
+            int(audit),
+            max_deliveries,
+            lease_us,
+            ageing_us,
+            waiting,
+            len(ended),
+            *ended,
+            *tokens,
+        ),
         read=read,
     )
 

@@ -100,7 +100,7 @@ class Calls:
         else:
             self._busy.pop(box.name, None)
 
-    async def run[T](self, box: _keys.Inbox, build: Build[T], *, undo: Build[Any] | None = None) -> T:
+    async def run[T](self, box: _keys.Inbox, build: Build[T], *, undo: Sequence[Build[Any]] = ()) -> T:
         """Run one script on a lane of its inbox.
 
         Args:
@@ -121,7 +121,7 @@ class Calls:
             except STORE_ERRORS as error:
                 raise mapped(error) from error
             except asyncio.CancelledError:
-                if undo is not None:
+                if undo:
                     self._begin_undo(box, lane, bit, undo)
                     bit = 0
                 raise
@@ -131,10 +131,11 @@ class Calls:
             self._gate.leave()
         return _checked(answer)
 
-    def _begin_undo(self, box: _keys.Inbox, lane: Lane, bit: int, undo: Build[Any]) -> None:
+    def _begin_undo(self, box: _keys.Inbox, lane: Lane, bit: int, undo: Sequence[Build[Any]]) -> None:
         async def run() -> None:
             try:
-                await script.run(self.client, undo(Lane(lane.key, next(self._sequence))))
+                for build in undo:
+                    await script.run(self.client, build(Lane(lane.key, next(self._sequence))))
             except STORE_ERRORS as error:
                 logger.warning("Could not undo a cancelled call for %s: %s", box.name, error)
             finally:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from tta_agent_coordination import _clock, _codec, _keys
 from tta_agent_coordination._clock import Clock
 from tta_agent_coordination._redis import scripts
 from tta_agent_coordination._redis.client import is_outage
-from tta_agent_coordination._redis.scripts import Nacked, Reclaimed, Reply, Reserved, Retry, Status
+from tta_agent_coordination._redis.scripts import Exchanged, Nacked, Reclaimed, Reply, Reserved, Retry, Status
 from tta_agent_coordination.coordinators._calls import Build, Calls
 from tta_agent_coordination.coordinators._observer import Observer
 from tta_agent_coordination.coordinators._waking import IDLE_S, Waker
@@ -20,6 +21,9 @@ from tta_agent_coordination.messaging import ReceivedMessage
 
 __all__ = ["Leases"]
 
+A_PAGE = 100
+"""Messages one script of a batch ends, and takes, at most."""
+
 _LEAST_PAUSE_S = 0.001
 """What is due in a moment is looked for after this, in seconds; the server may be a moment short of it."""
 
@@ -27,6 +31,13 @@ _OUTAGE_PAUSE_S = 0.2
 """A waiting receive tries a store that is out of reach again after this, in seconds."""
 
 _NO_RETRY = Retry(attempts=0, base_s=0.0, factor=1.0, max_s=0.0, jitter=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """Nothing was due; look again after this."""
+
+    seconds: float
 
 
 class Leases:
@@ -62,25 +73,110 @@ class Leases:
         if not wait_s:
             received = await self._next(box, lease_us)
             return received if isinstance(received, ReceivedMessage) else None
+        return await self._wait(box, wait_s, lambda waiting: self._next(box, lease_us, waiting))
+
+    async def _wait[T](
+        self, box: _keys.Inbox, wait_s: float, look: Callable[[int], Awaitable[T | _Pause]]
+    ) -> T | None:
+        """Look again and again, as the marker or the last look says, until there is something but a pause."""
         loop = asyncio.get_running_loop()
         end = loop.time() + wait_s
-        received = await self._next(box, lease_us, waiting=1)
-        if isinstance(received, ReceivedMessage):
-            return received
+        found = await look(1)
+        if not isinstance(found, _Pause):
+            return found
         with self._waker.join(box.wake) as ticket:
             while (left := end - loop.time()) > 0:
-                took_marker = await ticket.wait(min(left, IDLE_S, max(received, _LEAST_PAUSE_S)))
+                took_marker = await ticket.wait(min(left, IDLE_S, max(found.seconds, _LEAST_PAUSE_S)))
                 try:
-                    received = await self._next(box, lease_us, waiting=2 if took_marker else 1)
+                    found = await look(2 if took_marker else 1)
                 except MessageCoordinatorError as error:
                     if not is_outage(error.__cause__) or loop.time() >= end:
                         raise
-                    received = _OUTAGE_PAUSE_S
-                if isinstance(received, ReceivedMessage):
-                    return received
+                    found = _Pause(_OUTAGE_PAUSE_S)
+                if not isinstance(found, _Pause):
+                    return found
         return None
 
-    async def _next(self, box: _keys.Inbox, lease_us: int, waiting: int = 0) -> ReceivedMessage | float:
+    async def receive_many(
+        self, box: _keys.Inbox, n: int, lease_us: int, wait_s: float = 0
+    ) -> list[ReceivedMessage]:
+        """Take up to `n` messages; wait up to `wait_s` seconds until there is one."""
+
+        async def look(waiting: int) -> list[ReceivedMessage] | _Pause:
+            _, received, pause = await self._exchange(box, (), n, lease_us, waiting)
+            return received or pause
+
+        found = await (self._wait(box, wait_s, look) if wait_s else look(0))
+        return found if isinstance(found, list) else []
+
+    async def ack_and_receive(
+        self, box: _keys.Inbox, ended: Sequence[str], n: int, lease_us: int
+    ) -> tuple[list[bool], list[ReceivedMessage]]:
+        """End reservations and take up to `n` messages."""
+        held, received, _ = await self._exchange(box, ended, n, lease_us, 0)
+        return held, received
+
+    async def _exchange(
+        self, box: _keys.Inbox, ended: Sequence[str], n: int, lease_us: int, waiting: int
+    ) -> tuple[list[bool], list[ReceivedMessage], _Pause]:
+        """End and take in pages; say after how many seconds to look again where nothing was due."""
+        held: list[bool] = []
+        received: list[ReceivedMessage] = []
+        pause = _Pause(IDLE_S)
+        rest = list(ended)
+        while rest or len(received) < n:
+            page, rest = rest[:A_PAGE], rest[A_PAGE:]
+            wanted = 0 if rest else min(A_PAGE, n - len(received))
+            tokens = [f"res_{secrets.token_hex(8)}" for _ in range(wanted)]
+            reply = await self._calls.run(
+                box,
+                self._exchange_call(box, page, tokens, lease_us, waiting),
+                undo=[self._release(box, token) for token in tokens],
+            )
+            held += reply.held
+            self._observer.reclaimed(box.name, reply.dead)
+            for taken in reply.taken:
+                message = await self._readable(box, taken)
+                if message is not None:
+                    received.append(message)
+            if not rest and reply.status is not Status.AGAIN and len(reply.taken) < wanted:
+                pause = _pause(reply.pause_us)
+                break
+            if not rest and not wanted:
+                break
+        return held, received, pause
+
+    def _exchange_call(
+        self, box: _keys.Inbox, ended: Sequence[str], tokens: Sequence[str], lease_us: int, waiting: int
+    ) -> Build[Exchanged]:
+        return lambda lane: scripts.exchange(
+            lane,
+            box,
+            now_us=self._now(),
+            audit=self._audit,
+            max_deliveries=self._max_deliveries,
+            lease_us=lease_us,
+            ageing_us=self._ageing_us,
+            waiting=waiting,
+            ended=ended,
+            tokens=tokens,
+        )
+
+    async def _readable(self, box: _keys.Inbox, taken: Reserved) -> ReceivedMessage | None:
+        """Return what was reserved, or bury it where it cannot be read."""
+        try:
+            queue_message = _codec.decode(taken.entry)
+        except _codec.UndecodableEntryError as error:
+            await self._bury(box, taken.token, taken.entry, error)
+            return None
+        return ReceivedMessage(
+            token=taken.token,
+            queue_message=queue_message,
+            visibility_deadline=_clock.iso_from_us(taken.deadline_us),
+            deliveries=taken.deliveries,
+        )
+
+    async def _next(self, box: _keys.Inbox, lease_us: int, waiting: int = 0) -> ReceivedMessage | _Pause:
         """Take the next message that can be read, or say after how many seconds to look again.
 
         Those that cannot be read are buried on the way. A waiting call that is cancelled gives back what it
@@ -91,24 +187,16 @@ class Leases:
             reply = await self._calls.run(
                 box,
                 self._reserve(box, token, lease_us, waiting),
-                undo=self._release(box, token) if waiting else None,
+                undo=[self._release(box, token)] if waiting else (),
             )
             self._observer.reclaimed(box.name, reply.dead)
             if reply.status is Status.EMPTY:
-                return IDLE_S if reply.pause_us < 0 else _clock.from_us(reply.pause_us)
+                return _pause(reply.pause_us)
             if reply.status is Status.AGAIN:
                 continue
-            try:
-                queue_message = _codec.decode(reply.entry)
-            except _codec.UndecodableEntryError as error:
-                await self._bury(box, token, reply.entry, error)
-                continue
-            return ReceivedMessage(
-                token=token,
-                queue_message=queue_message,
-                visibility_deadline=_clock.iso_from_us(reply.deadline_us),
-                deliveries=reply.deliveries,
-            )
+            received = await self._readable(box, reply)
+            if received is not None:
+                return received
 
     def _reserve(self, box: _keys.Inbox, token: str, lease_us: int, waiting: int) -> Build[Reserved]:
         return lambda lane: scripts.reserve(
@@ -245,6 +333,10 @@ class Leases:
         if failure is not None:
             raise failure
         return total.total()
+
+
+def _pause(microseconds: int) -> _Pause:
+    return _Pause(IDLE_S if microseconds < 0 else _clock.from_us(microseconds))
 
 
 def _held(reply: Reply) -> bool:

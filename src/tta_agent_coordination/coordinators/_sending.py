@@ -132,6 +132,66 @@ class Sender:
             outcome = error
         return self._result(box, message.message_id, outcome)
 
+    async def send_many(
+        self,
+        box: _keys.Inbox,
+        messages: Sequence[AgentMessage],
+        options: Sequence[SendOptions],
+        *,
+        limit: int,
+    ) -> list[MessageResult]:
+        """Send messages in order, 100 a script; each has its own outcome, and nothing makes this raise."""
+        outcomes: list[Reply | MessageCoordinatorError] = []
+        puts: list[scripts.Put] = []
+        places: list[int] = []
+        for message, option in zip(messages, options, strict=True):
+            try:
+                outgoing = self._encode(message)
+            except MessageCoordinatorError as error:
+                outcomes.append(error)
+                continue
+            places.append(len(outcomes))
+            outcomes.append(Reply(Status.OK, "0"))
+            puts.append(
+                scripts.Put(
+                    level=outgoing.level,
+                    delay_us=_clock.to_us(option.delay_s),
+                    expires_us=_clock.to_us(option.expires_s),
+                    entry=outgoing.entry(),
+                    message_id=outgoing.message_id,
+                    dedup=None if option.dedup_id is None else _keys.dedup(box, option.dedup_id),
+                )
+            )
+        for start in range(0, len(puts), MAX_FOLLOW_UPS):
+            answers = await self._put(box, puts[start : start + MAX_FOLLOW_UPS], limit)
+            for place, answer in zip(places[start : start + MAX_FOLLOW_UPS], answers, strict=True):
+                outcomes[place] = answer
+        return [
+            self._result(box, message.message_id, outcome)
+            for message, outcome in zip(messages, outcomes, strict=True)
+        ]
+
+    async def _put(
+        self, box: _keys.Inbox, puts: Sequence[scripts.Put], limit: int
+    ) -> Sequence[Reply | MessageCoordinatorError]:
+        def build(lane: Lane) -> Call[list[Reply] | Reply]:
+            return scripts.enqueue_many(
+                lane,
+                box,
+                now_us=_clock.script_time(self._clock),
+                audit=self._audit,
+                limit=limit,
+                puts=puts,
+                dedup_ms=self._dedup_ms,
+            )
+
+        try:
+            await self._discovery.register([box])
+            answer = await self._calls.run(box, build)
+        except MessageCoordinatorError as error:
+            return [error] * len(puts)
+        return answer if isinstance(answer, list) else [answer] * len(puts)
+
     async def broadcast(
         self, boxes: Sequence[_keys.Inbox], message: AgentMessage, *, limit: int
     ) -> list[MessageResult]:

@@ -17,6 +17,7 @@ from tta_agent_coordination._redis.client import Client, from_url, is_cluster
 from tta_agent_coordination._redis.scripts import Retry
 from tta_agent_coordination.coordinators import _inspect
 from tta_agent_coordination.coordinators import _validation as check
+from tta_agent_coordination.coordinators._batches import Batches
 from tta_agent_coordination.coordinators._calls import Calls
 from tta_agent_coordination.coordinators._deadletters import DeadLetters
 from tta_agent_coordination.coordinators._discovery import Discovery
@@ -43,7 +44,7 @@ from tta_agent_coordination.models import AgentId, AgentMessage, MessageType
 __all__ = ["RedisMessageCoordinator"]
 
 
-class RedisMessageCoordinator(MessageCoordinator):
+class RedisMessageCoordinator(Batches, MessageCoordinator):
     """Durable inboxes on Redis, delivered at least once, highest priority first and FIFO inside a level.
 
     Each operation is one Lua script and one round trip: it happens as a whole or not at all. A command that
@@ -183,18 +184,11 @@ class RedisMessageCoordinator(MessageCoordinator):
         if self._owned_client is not None:
             await self._owned_client.aclose()
 
-    def _box(self, agent_id: AgentId) -> _keys.Inbox:
-        return _keys.inbox(self._pfx, agent_id, hash_tags=self._hash_tags)
-
     def _reserved_hash(self, agent_id: AgentId) -> str:
         return self._box(agent_id).reserved.decode()
 
     def _now(self) -> str:
         return _clock.script_time(self._clock)
-
-    def _limit(self) -> int:
-        """Return the size limit; TTA assigns the attribute, so it is checked where it is read."""
-        return check.whole("queue_size", self._queue_size, low=1)
 
     def _retry(self) -> Retry:
         return Retry(
