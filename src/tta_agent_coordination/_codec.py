@@ -43,6 +43,8 @@ _MAX_DEPTH = 190
 
 _CONTAINERS = (dict, list, tuple)
 
+_STRICT = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
 _NONCE = re.compile(rb'"nonce":\s*"(\w+)"(?:,\s*"expires_at":\s*\d+)?\s*}\Z')
 _TAIL = re.compile(
     rb'("delivery_attempts":)\s*\d{1,9},\s*"last_error":\s*(?:null|"(?:[^"\\]|\\.)*")'
@@ -97,7 +99,7 @@ def encode_payload(payload: object) -> str:
     if not isinstance(payload, dict):
         raise TypeError(f"payload must be a JSON object, not {type(payload).__name__}")
     try:
-        text = json.dumps(payload, separators=(",", ":"), allow_nan=False)
+        text = _STRICT.encode(payload)
     except RecursionError:
         raise ValueError(f"payload is nested deeper than {_MAX_DEPTH} levels") from None
     _require_readable(cast("object", payload))

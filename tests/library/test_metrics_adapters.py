@@ -31,6 +31,7 @@ NAMES = {
     "tta.agents.retries": "retries_scheduled_total",
     "tta.agents.last_backoff": "last_backoff_seconds",
     "tta.agents.queue.length": "queue_length",
+    "tta.agents.queue.depth": "queue_depth",
     "tta.agents.dlq.length": "dead_letter_queue_length",
     "tta.agents.queue.oldest_ready": "oldest_ready_seconds",
     "tta.agents.queue.time": "time_in_queue_seconds",
@@ -122,9 +123,9 @@ def test_depth_and_age_of_the_oldest_are_exported(exporter: Exporter) -> None:
     stats = InboxStats(
         ready=3,
         delayed=1,
-        reserved=0,
+        reserved=2,
         dead=7,
-        depth=4,
+        depth=6,
         overdue=0,
         audit=4,
         oldest_ready_s=12.5,
@@ -135,6 +136,7 @@ def test_depth_and_age_of_the_oldest_are_exported(exporter: Exporter) -> None:
     seen = read()
     assert seen["queue_length", label(agent="world:1", priority="9")] == 1
     assert seen["queue_length", label(agent="input:default", priority="5")] == 3
+    assert seen["queue_depth", label(agent="world:1")] == 6
     assert seen["dead_letter_queue_length", label(agent="world:1")] == 7
     assert seen["oldest_ready_seconds", label(agent="world:1")] == 12.5
 

@@ -205,8 +205,16 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
+_STATUSES: dict[object, Status] = {status.value.encode(): status for status in Status}
+
+
+def _status(word: object) -> Status:
+    """Return a script's status word; looked up, since every answer begins with one."""
+    return _STATUSES.get(word) or Status(_text(word))
+
+
 def _reply(answer: list[Any]) -> Reply:
-    return Reply(Status(_text(answer[0])), _text(answer[1]))
+    return Reply(_status(answer[0]), _text(answer[1]))
 
 
 def _held(lane: Lane, box: Inbox) -> tuple[bytes, ...]:
@@ -267,7 +275,7 @@ def reserve(
     """
 
     def read(answer: list[Any]) -> Reserved:
-        status = Status(_text(answer[0]))
+        status = _status(answer[0])
         if status is Status.OK:
             return Reserved(
                 status=status,
@@ -440,7 +448,7 @@ def nack(
     how = "splice" if expected is None else "keep" if replacement is None else "replace"
 
     def read(answer: list[Any]) -> Nacked:
-        status, text = Status(_text(answer[0])), _text(answer[1])
+        status, text = _status(answer[0]), _text(answer[1])
         entry: bytes = answer[2] if len(answer) > 2 else b""
         first, _, second = text.partition("|")
         if status is Status.RETRIED:

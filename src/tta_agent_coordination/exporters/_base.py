@@ -36,6 +36,7 @@ class ExportedMetrics(InMemoryMetrics):
         self.breakers: CircuitBreakerMetricsCollector = (
             get_circuit_breaker_metrics() if breakers is None else breakers
         )
+        self.depths: dict[str, int] = {}
         self.oldest_ready: dict[str, float] = {}
 
     def observe_inbox(self, agent_id: AgentId, stats: InboxStats) -> None:
@@ -44,6 +45,7 @@ class ExportedMetrics(InMemoryMetrics):
         for priority, length in stats.by_priority.items():
             self.set_queue_length(key, int(priority), length)
         self.set_dlq_length(key, stats.dead)
+        self.depths[key] = stats.depth
         self.oldest_ready[key] = stats.oldest_ready_s
 
     def observe_received(self, agent_id: AgentId, received: ReceivedMessage) -> None:

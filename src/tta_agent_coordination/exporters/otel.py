@@ -24,6 +24,7 @@ class OpenTelemetryMetrics(ExportedMetrics):
     | `tta.agents.nacks`, `tta.agents.dead_letters`, `tta.agents.retries` | counter | |
     | `tta.agents.last_backoff` (s) | gauge | |
     | `tta.agents.queue.length` | gauge | agent, priority |
+    | `tta.agents.queue.depth` (waiting and under a lease) | gauge | agent |
     | `tta.agents.dlq.length`, `tta.agents.queue.oldest_ready` (s) | gauge | agent |
     | `tta.agents.queue.time` (s) | histogram | agent |
     | `tta.agents.handling.time` (s) | histogram | agent, outcome |
@@ -105,6 +106,10 @@ class OpenTelemetryMetrics(ExportedMetrics):
             for (agent, priority), length in list(self.gauges.queue_lengths.items()):
                 yield Observation(length, {"agent": agent, "priority": priority})
 
+        def depths() -> Iterable[Observation]:
+            for agent, depth in list(self.depths.items()):
+                yield Observation(depth, {"agent": agent})
+
         def dead() -> Iterable[Observation]:
             for agent, length in list(self.gauges.dlq_lengths.items()):
                 yield Observation(length, {"agent": agent})
@@ -114,6 +119,7 @@ class OpenTelemetryMetrics(ExportedMetrics):
                 yield Observation(age, {"agent": agent})
 
         self._gauge("queue.length", "Waiting messages, as last observed.", lengths)
+        self._gauge("queue.depth", "What `queue_size` limits, as last observed.", depths)
         self._gauge("dlq.length", "Dead letters, as last observed.", dead)
         self._gauge("queue.oldest_ready", "How long the oldest has been due.", oldest, "s")
 

@@ -24,7 +24,8 @@ class PrometheusMetrics(ExportedMetrics, Collector):
     | `nacks_total`, `dead_letters_total`, `retries_scheduled_total` | counter | |
     | `last_backoff_seconds` | gauge | |
     | `queue_length` | gauge | agent, priority |
-    | `dead_letter_queue_length`, `oldest_ready_seconds` | gauge | agent |
+    | `queue_depth` (waiting and under a lease), `dead_letter_queue_length` | gauge | agent |
+    | `oldest_ready_seconds` | gauge | agent |
     | `time_in_queue_seconds` | histogram | agent |
     | `handling_seconds` | histogram | agent, outcome |
     | `breaker_state` | gauge, 1 for the state it is in | breaker, state |
@@ -122,6 +123,8 @@ class PrometheusMetrics(ExportedMetrics, Collector):
         yield self._gauge(
             "queue_length", "Waiting messages, as last observed.", ["agent", "priority"], lengths
         )
+        depths: dict[tuple[str, ...], float] = {(agent,): depth for agent, depth in list(self.depths.items())}
+        yield self._gauge("queue_depth", "What `queue_size` limits, as last observed.", ["agent"], depths)
         letters: dict[tuple[str, ...], float] = {
             (agent,): length for agent, length in list(self.gauges.dlq_lengths.items())
         }

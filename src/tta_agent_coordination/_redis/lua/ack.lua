@@ -18,7 +18,8 @@
 --   4 token   text     the reservation
 -- RETURNS:
 --   ok | lost | stale
--- INVARIANT: the first write is the HDEL, which cannot be refused; the side keys go with the last message.
+-- INVARIANT: the first write is the ZREM, a deletion, and so the test of its own key; the side keys go with the last
+--   message.
 -- COST: O(log n); with audit O(position in the audit list).
 local RESERVED, DEADLINES, INFLIGHT, LAPSES, CLOCK = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local HIGH, NORMAL, LOW, QUEUE, WAKE = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
@@ -27,15 +28,14 @@ local AUDIT, token = ARGV[3], ARGV[4]
 if lane_answer then return lane_answer end
 local entry = redis.call('HGET', RESERVED, token)
 if not entry then return remember('lost', '') end
-redis.call('ZSCORE', DEADLINES, token)
 local note = redis.call('HGET', INFLIGHT, token)
 -- Only what came back before has lapses to forget.
 local returned = not note or string.sub(note, -3) ~= '||1'
 if returned then redis.call('HLEN', LAPSES) end
 local audit_end = AUDIT == '1' and redis.call('LINDEX', QUEUE, 0)
 
-redis.call('HDEL', RESERVED, token)
 redis.call('ZREM', DEADLINES, token)
+redis.call('HDEL', RESERVED, token)
 if note then redis.call('HDEL', INFLIGHT, token) end
 if returned then
 -- @include entry
