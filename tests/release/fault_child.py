@@ -44,10 +44,11 @@ DONE, REFUSED, BROKE = 0, 3, 4
 def gates(root: Path) -> None:
     """Every gate of the plan, one after the other, as on a laptop; each has found nothing."""
     context = context_on(root)
+    ledger = bound(context, mode=None)
+    ended = Report(kind=Kind.DONE, sentence="fine", figures={"checks": 3})
     for stage in GATES:
-        for leg in bound(context, mode=None).opening.plan.get(stage, ()):
-            ended = Report(kind=Kind.DONE, sentence="fine", figures={"checks": 3})
-            run_gate(context, bound(context, mode=None), stage, leg, lambda ended=ended: ended)
+        for leg in ledger.opening.plan.get(stage, ()):
+            run_gate(context, ledger, stage, leg, lambda: ended)
 
 
 def collected(root: Path) -> None:

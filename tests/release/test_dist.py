@@ -119,6 +119,18 @@ def test_a_dist_that_is_gone_is_made_again(context: Context) -> None:
     assert read(context.dist) == FILES
 
 
+def test_a_dist_that_cannot_be_written_is_said(context: Context) -> None:
+    """A full disk, or as here a file in the way: a reason, no traceback, and nothing half-written stands."""
+    (context.root / "dist.new").write_text("in the way")
+    with pytest.raises(Refused) as caught:
+        kept(context, Build.OPEN, None, FILES)
+    assert rules(caught.value.problems) == ["build.dist-written"]
+    assert folders(context.root) == ["dist.new"]
+    (context.root / "dist.new").unlink()
+    kept(context, Build.OPEN, None, FILES)
+    assert read(context.dist) == FILES
+
+
 def test_a_build_killed_while_it_placed_the_files_is_taken_up(context: Context) -> None:
     """A half-written folder is never `dist/`."""
     write(context.root / "dist.new", {"half.whl": b"half"})

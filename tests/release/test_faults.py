@@ -19,6 +19,9 @@ from tests.release.ledger_support import create
 from tests.release.repo_support import Repo
 from tests.release.test_collect import LEGS, PLAN, Fan
 
+# Dozens of processes each: on a machine that does other work as well they take their time.
+pytestmark = pytest.mark.timeout(600)
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -27,6 +27,9 @@ from tests.release.ledger_support import rules_of
 from tests.release.publish_support import Release, refused
 from tests.release.test_faults import ROOT
 
+# Each starts the real twine more than once.
+pytestmark = pytest.mark.timeout(300)
+
 running, uploadable, release = publish_support.running, publish_support.uploadable, publish_support.release
 
 
