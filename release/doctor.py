@@ -22,7 +22,7 @@ from release.locks import groups
 from release.model import Checked, Kind, Problem, Refused, Report
 from release.publisher import FILE as PUBLISHER
 from release.publisher import PublisherFacts
-from release.rules import pins, workflows
+from release.rules import pins, release_graph, workflows
 
 __all__ = ["CHECKS", "RUNBOOK", "Finding", "State", "run"]
 
@@ -101,8 +101,9 @@ def _publisher(context: Context) -> Iterator[Finding]:
 
 
 def _workflows(context: Context) -> Iterator[Finding]:
+    proven = len(workflows.RULES) + len(release_graph.RULES)
     judged = {
-        "workflows": (workflows.check(context.root), f"{len(workflows.RULES)} kinds of rules hold"),
+        "workflows": (workflows.check(context.root), f"{proven} graph properties are proven"),
         pins.FILE: (pins.check(context.root), "every action is listed, by its full SHA"),
     }
     for what, (problems, found) in judged.items():
