@@ -35,7 +35,15 @@ def main(argv: Sequence[str] | None = None, run: running.Run = running.run) -> i
     what = workspace.add_mutually_exclusive_group()
     what.add_argument("--fix", action="store_true", help="change what is mechanical, and print the diff")
     what.add_argument("--validate", action="store_true", help="lock, sync, test and check a scratch copy")
+    dependency = commands.add_parser("dependency", help="require this package, and say where it comes from")
+    dependency.add_argument("path", type=Path, help="the folder with the project's pyproject.toml")
+    dependency.add_argument(
+        "--from", dest="origin", choices=["git", "pypi"], required=True, help="its source"
+    )
+    dependency.add_argument("--rev", help="the commit or tag to take, with --from git")
     asked = parser.parse_args(argv)
+    if asked.command == "dependency" and (asked.origin == "git") != bool(asked.rev):
+        parser.error("--rev COMMIT goes with --from git, and only with it")
     if not asked.path.is_dir():
         sys.stderr.write(f"{asked.path} is no folder; name the one with the workspace's pyproject.toml\n")
         return 2
@@ -45,6 +53,8 @@ def main(argv: Sequence[str] | None = None, run: running.Run = running.run) -> i
     except ImportError:
         sys.stderr.write("tta-adopt needs an extra: pip install 'tta-agent-coordination[adopt]'\n")
         return 2
+    if asked.command == "dependency":
+        return _depend(asked.path, asked.rev)
     if asked.validate:
         return _validate(asked.path, run)
     return _check(asked.path, run, fix=asked.fix, json=asked.format == "json")
@@ -83,6 +93,30 @@ def _write(path: Path, text: str) -> None:
     fresh.write_bytes(text.encode())
     fresh.chmod(target.stat().st_mode)
     fresh.replace(target)
+
+
+def _depend(root: Path, rev: str | None) -> int:
+    """Take the package from a commit; from PyPI without one."""
+    from tta_agent_coordination.adopt import dependency, fixes, tree  # noqa: PLC0415 - an extra's
+
+    workspace = tree.read_workspace(root)
+    top = workspace.top
+    if top is None:
+        sys.stderr.write(f"{root}: there is no pyproject.toml that can be read\n")
+        return 1
+    try:
+        new = dependency.taken_from_git(top.text, rev) if rev else dependency.taken_from_pypi(top.text)
+    except ValueError as error:
+        sys.stderr.write(f"{root}: {error}\n")
+        return 1
+    if new != top.text:
+        _write(root / top.file, new)
+        sys.stdout.write(fixes.diff({top.file: top.text}, {top.file: new}))
+    sys.stdout.writelines(f"{line}\n" for line in dependency.leftovers(workspace.paths))
+    sys.stdout.write(
+        f"{dependency.NAME} comes from {f'git at {rev}' if rev else 'PyPI'}; now run `uv lock`\n"
+    )
+    return 0
 
 
 def _validate(root: Path, run: running.Run) -> int:

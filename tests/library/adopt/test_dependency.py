@@ -1,0 +1,100 @@
+"""`tta-adopt dependency`: the package from a commit first, from PyPI later."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.library.adopt.trees import adopt, in_order, write
+from tta_agent_coordination.adopt.dependency import NAME
+
+GIT = "https://github.com/theinterneti/tta-agent-coordination"
+
+
+def read(root: Path) -> dict[str, Any]:
+    """Return the root's pyproject.toml."""
+    return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+
+
+def test_git_first_then_pypi(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: a source that is left behind hides the release, or a comment is lost."""
+    write(tmp_path, in_order())
+    assert adopt("dependency", str(tmp_path), "--from", "git", "--rev", "abc123") == 0
+    data = read(tmp_path)
+    assert NAME in data["project"]["dependencies"]
+    assert data["tool"]["uv"]["sources"][NAME] == {"git": GIT, "rev": "abc123"}
+    assert "git at abc123" in capsys.readouterr().out
+    assert adopt("dependency", str(tmp_path), "--from", "pypi") == 0
+    data = read(tmp_path)
+    assert data["project"]["dependencies"][-1] == f"{NAME}>=0.1.0"
+    assert set(data["tool"]["uv"]["sources"]) == {"ai-dev-toolkit", "tta-narrative-engine"}
+    text = (tmp_path / "pyproject.toml").read_text("utf-8")
+    assert "# agreed by everyone" in text
+    assert f"-{NAME} = " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [("git", "--rev", "abc"), ("pypi",)])
+def test_again_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """Broken: every run makes a new diff."""
+    write(tmp_path, {"pyproject.toml": '[project]\nname = "x"\n'})
+    assert adopt("dependency", str(tmp_path), "--from", *words) == 0
+    once = (tmp_path / "pyproject.toml").read_bytes()
+    capsys.readouterr()
+    assert adopt("dependency", str(tmp_path), "--from", *words) == 0
+    assert (tmp_path / "pyproject.toml").read_bytes() == once
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_extras_and_markers_stay_and_empty_tables_go(tmp_path: Path) -> None:
+    """Broken: an installation misses what it had asked for."""
+    text = (
+        '[project]\nname = "x"\n'
+        'dependencies = ["???", "TTA_agent.coordination[otel]; sys_platform == \'linux\'"]\n'
+        '[tool.uv.sources]\nTTA_agent_coordination = { git = "x" }\n'
+    )
+    write(tmp_path, {"pyproject.toml": text})
+    assert adopt("dependency", str(tmp_path), "--from", "pypi") == 0
+    data = read(tmp_path)
+    assert data["project"]["dependencies"][1] == f'{NAME}[otel]>=0.1.0; sys_platform == "linux"'
+    assert "uv" not in data.get("tool", {})
+
+
+def test_what_is_to_go_is_named_in_both_copies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: a second copy goes on living beside the package."""
+    files = in_order()
+    files["src/agent_orchestration/messaging.py"] = ""
+    files["packages/tta-ai-framework/src/tta_ai/orchestration/models.py"] = ""
+    write(tmp_path, files)
+    assert adopt("dependency", str(tmp_path), "--from", "pypi") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "src/agent_orchestration/messaging.py: delete once nothing imports it" in said
+    assert (
+        "packages/tta-ai-framework/src/tta_ai/orchestration/models.py: delete what moved, keep TTA's own half"
+        in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [({"pyproject.toml": "[tool.x]\n"}, "there is no [project]"), ({}, "there is no pyproject.toml")],
+)
+def test_folder_without_a_project_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, str], why: str
+) -> None:
+    """Broken: a dependency is declared where nobody reads it."""
+    write(tmp_path, files)
+    assert adopt("dependency", str(tmp_path), "--from", "pypi") == 1
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("git",), ("pypi", "--rev", "abc")])
+def test_commit_goes_with_git_only(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Broken: whatever is on a branch today is installed."""
+    with pytest.raises(SystemExit) as ended:
+        adopt("dependency", str(tmp_path), "--from", *words)
+    assert ended.value.code == 2
