@@ -33,6 +33,15 @@ from tta_agent_coordination.messaging import (
 )
 from tta_agent_coordination.metrics import InMemoryMetrics, MessageMetrics, NullMetrics
 from tta_agent_coordination.models import AgentId, AgentMessage, MessagePriority, MessageType, RoutingKey
+from tta_agent_coordination.registries import (
+    AgentEvent,
+    AgentEventKind,
+    AgentRegistry,
+    CapabilityMatch,
+    Liveness,
+    RedisAgentRegistry,
+    RegistryWatch,
+)
 from tta_agent_coordination.resilience import (
     CircuitBreaker,
     CircuitBreakerConfig,
@@ -51,11 +60,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agent",
+    "AgentEvent",
+    "AgentEventKind",
     "AgentId",
     "AgentMessage",
     "AgentProxy",
+    "AgentRegistry",
     "AgentRegistryError",
     "AgentWorker",
+    "CapabilityMatch",
     "CircuitBreaker",
     "CircuitBreakerConfig",
     "CircuitBreakerMetrics",
@@ -67,6 +80,7 @@ __all__ = [
     "FailureType",
     "InMemoryMetrics",
     "InboxStats",
+    "Liveness",
     "MessageCoordinator",
     "MessageCoordinatorError",
     "MessageExplanation",
@@ -83,7 +97,9 @@ __all__ = [
     "QueueFullError",
     "QueueMessage",
     "ReceivedMessage",
+    "RedisAgentRegistry",
     "RedisMessageCoordinator",
+    "RegistryWatch",
     "RetryConfig",
     "RetryExhaustedError",
     "RoutingKey",

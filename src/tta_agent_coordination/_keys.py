@@ -15,6 +15,7 @@ from tta_agent_coordination.models import AgentId
 __all__ = [
     "Breaker",
     "Inbox",
+    "Registry",
     "breaker",
     "breaker_channel",
     "breaker_cleanup",
@@ -22,11 +23,17 @@ __all__ = [
     "clean_prefix",
     "dedup",
     "inbox",
+    "inbox_name",
     "inbox_of",
     "inboxes_index",
     "lane",
+    "parse_agent_name",
     "parse_breaker_name",
     "parse_inbox_name",
+    "registry",
+    "registry_agent",
+    "registry_capabilities",
+    "registry_lane",
     "scan_pattern",
     "subscribers_index",
     "waker",
@@ -217,5 +224,63 @@ def parse_breaker_name(prefix: str, key: bytes, *, hash_tags: bool) -> str | Non
         return None
     try:
         return (stem[1:-1] if hash_tags else stem).decode() if key.startswith(start) else None
+    except UnicodeDecodeError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """All keys of a registry but those of single agents; `stem` is the prefix as it stands in keys."""
+
+    stem: str
+    index: bytes
+    capabilities_index: bytes
+    members: bytes
+    due: bytes
+    suspects: bytes
+    clock: bytes
+    pause: bytes
+    channel: bytes
+
+
+def registry(prefix: str, *, hash_tags: bool) -> Registry:
+    """Return the keys of the registry; with `hash_tags` the prefix stands in braces, so all share a slot."""
+    stem = f"{{{prefix}}}" if hash_tags else prefix
+    return Registry(
+        stem=stem,
+        index=f"{stem}:agents:index".encode(),
+        capabilities_index=f"{stem}:capabilities:index".encode(),
+        members=f"{stem}:registry:members".encode(),
+        due=f"{stem}:registry:due".encode(),
+        suspects=f"{stem}:registry:suspects".encode(),
+        clock=f"{stem}:registry:clock".encode(),
+        pause=f"{stem}:registry:pause".encode(),
+        channel=f"{stem}:registry:events".encode(),
+    )
+
+
+def registry_agent(keys: Registry, name: str) -> bytes:
+    """Return where the agent called `type:inst` is registered, as v0 does."""
+    return f"{keys.stem}:agents:{name}".encode()
+
+
+def registry_capabilities(keys: Registry, name: str) -> bytes:
+    """Return where the capabilities of the agent called `type:inst` are, as in v0."""
+    return f"{keys.stem}:capabilities:{name}".encode()
+
+
+def registry_lane(keys: Registry, owner: str, index: int) -> bytes:
+    """Return the memory of one lane: one registry object (`owner`), one call in flight (`index`)."""
+    return f"{keys.stem}:registry:op:{owner}:{index}".encode()
+
+
+def parse_agent_name(keys: Registry, key: bytes) -> str | None:
+    """Return the agent's name in a member of the index, None where it is not one of ours."""
+    start = f"{keys.stem}:agents:".encode()
+    name = key[len(start) :]
+    if not key.startswith(start) or name.count(b":") != 1:
+        return None
+    try:
+        return name.decode()
     except UnicodeDecodeError:
         return None

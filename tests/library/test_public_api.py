@@ -19,6 +19,7 @@ CONTRACT = {
     "messaging": ["MessageResult", "MessageSubscription", "FailureType", "QueueMessage", "ReceivedMessage"],
     "interfaces": ["MessageCoordinator", "AgentProxy", "Agent"],
     "coordinators": ["RedisMessageCoordinator"],
+    "registries": ["AgentRegistry", "RedisAgentRegistry", "AgentEvent", "AgentEventKind"],
     "metrics": ["MessageMetrics", "InMemoryMetrics", "NullMetrics"],
     "resilience": [
         "CircuitBreaker",

@@ -84,8 +84,8 @@ CALLS: dict[str, list[script.Call[Any]]] = {
     ],
 }
 NAMES = script.script_names()
-COORDINATION = [name for name in NAMES if not name.startswith("breaker_")]
-"""The coordinator's scripts; the breaker's are held against their functions by the breaker's own tests."""
+COORDINATION = [name for name in NAMES if not name.startswith(("breaker_", "registry_"))]
+"""The coordinator's scripts; the others are held against their functions by their own tests."""
 INCLUDES = sorted(entry.name.removesuffix(".lua") for entry in LUA.joinpath("include").iterdir())
 
 KEY_FAMILIES = {

@@ -13,13 +13,13 @@ import itertools
 import logging
 import os
 import secrets
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tta_agent_coordination import _keys
 from tta_agent_coordination._redis import script
 from tta_agent_coordination._redis.client import STORE_ERRORS, Client, Raw, was_not_done
+from tta_agent_coordination._redis.gate import Gate
 from tta_agent_coordination._redis.scripts import Lane, Status
 from tta_agent_coordination.exceptions import (
     MessageCoordinatorError,
@@ -40,41 +40,12 @@ PIPELINE_CALLS = 256
 type Build[T] = Callable[[Lane], script.Call[T]]
 
 
-class _Gate:
-    """Lets a bounded number in, the others in order of arrival. Binds to no loop until somebody waits."""
-
-    def __init__(self, limit: int) -> None:
-        self._free = limit
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def enter(self) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.leave()
-            raise
-
-    def leave(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
-
-
 class Calls:
     """Sends scripts for one coordinator and raises only `MessageCoordinatorError`."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self._gate = _Gate(MAX_IN_FLIGHT)
+        self._gate = Gate(MAX_IN_FLIGHT)
         self._undoing: set[asyncio.Task[None]] = set()
         self._begin_lanes()
 

@@ -56,7 +56,10 @@ async def litter(client: aioredis.Redis, *, allowed: tuple[str, ...] = ()) -> li
         if family in CONTRACT_FAMILIES | INDEX_FAMILIES or lives:
             continue
         here = families[inbox]
-        if family in DEAD_LETTER_SIDE_FAMILIES:
+        if family == "registry":
+            if "agents" not in families.get("index", ()):
+                found.append(f"{key} outlives the last registered agent")
+        elif family in DEAD_LETTER_SIDE_FAMILIES:
             if "dlq" not in here:
                 found.append(f"{key} outlives the dead letter queue")
         elif not here & {"sched", "reserved", "reserved_deadlines"}:
