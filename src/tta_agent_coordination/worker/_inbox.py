@@ -15,10 +15,8 @@ _WAIT_S = 30.0
 async def take(
     coordinator: RedisMessageCoordinator, agent: AgentId, wanted: int, lease_s: float
 ) -> list[ReceivedMessage]:
-    """Wait for a message and take it; none when the wait is over."""
-    del wanted
-    received = await coordinator.receive(agent, lease_s, wait=_WAIT_S)
-    return [] if received is None else [received]
+    """Wait for messages and take up to `wanted` that are due; none when the wait is over."""
+    return await coordinator.receive_many(agent, wanted, lease_s, wait=_WAIT_S)
 
 
 async def ack_and_take(
