@@ -4,32 +4,29 @@ REDIS_URL=redis://localhost:6379/0 python examples/pipeline.py       # the edito
 python examples/pipeline.py     # no server (extra `embedded`): an editor takes a text and is never seen again
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys
 
-from tta_agent_coordination import AgentId, AgentMessage, AgentWorker, MessageType, RedisMessageCoordinator
+from tta_agent_coordination import AgentId, AgentMessage, AgentWorker, RedisMessageCoordinator
 from tta_agent_coordination import ReceivedMessage as Received
 
 READER, EDITOR, PRINTER = AgentId(type="reader"), AgentId(type="editor"), AgentId(type="printer")
-TEXTS = ["once", "upon", "a time"]
-LEASE_S = 1.0  # how long a text waits when its worker was killed
+TEXTS, LEASE_S = ["once", "upon", "a time"], 1.0  # a text waits one lease when its worker was killed
 
 
 def open_coordinator() -> RedisMessageCoordinator:
     """Reach REDIS_URL, or a Redis inside this process."""
-    if url := os.environ.get("REDIS_URL"):
-        return RedisMessageCoordinator.from_url(url, key_prefix="pipeline")
+    if "REDIS_URL" in os.environ:
+        return RedisMessageCoordinator.from_url(os.environ["REDIS_URL"])
     from tta_agent_coordination.testing import embedded_redis  # noqa: PLC0415 - an extra
 
-    return RedisMessageCoordinator(embedded_redis(), key_prefix="pipeline")
+    return RedisMessageCoordinator(embedded_redis())
 
 
 def message(sender: AgentId, recipient: AgentId, number: str, text: str) -> AgentMessage:
     """Return a request with a text."""
-    who = {"sender": sender, "recipient": recipient, "message_type": MessageType.REQUEST}
+    who = {"sender": sender, "recipient": recipient, "message_type": "request"}
     what = {"message_id": f"{sender.type}-{number}", "payload": {"number": number, "text": text}}
     return AgentMessage.model_validate(who | what)
 
@@ -38,7 +35,7 @@ async def edit(received: Received) -> list[tuple[AgentId, AgentMessage]]:
     """Return what follows: it is sent in the same atomic step in which this text is acknowledged."""
     text = received.queue_message.message.payload
     if "doomed" in sys.argv:
-        print(f"the first editor works on {text['text']!r}", flush=True)
+        print("killed at its work on:", text["text"], flush=True)
         await asyncio.Event().wait()  # for longer than it lives
     return [(PRINTER, message(EDITOR, PRINTER, text["number"], text["text"].upper()))]
 
@@ -46,11 +43,10 @@ async def edit(received: Received) -> list[tuple[AgentId, AgentMessage]]:
 async def lose_an_editor(coordinator: RedisMessageCoordinator) -> None:
     """Let an editor take a text, and end it before it is done."""
     if "REDIS_URL" not in os.environ:
-        assert await coordinator.receive(EDITOR, LEASE_S)  # noqa: S101 - all texts are there
+        await coordinator.receive(EDITOR, LEASE_S)
         return
     process = await asyncio.create_subprocess_exec(sys.executable, __file__, "doomed", stdout=-1)
-    if process.stdout is not None:
-        print((await process.stdout.readline()).decode().strip())
+    print(await process.stdout.readline() if process.stdout else "")
     process.kill()  # kill -9
     await process.wait()
 
@@ -66,17 +62,16 @@ async def main() -> None:
         for number, text in enumerate(TEXTS):
             await coordinator.send_message(READER, EDITOR, message(READER, EDITOR, f"{number:03}", text))
         await lose_an_editor(coordinator)
-        printer = AgentWorker(PRINTER, coordinator)
 
-        @printer.handler()
         async def put(received: Received) -> None:
             printed.append(received.queue_message.message.payload["text"])
-            print("printed:", printed[-1])
             if len(printed) == len(TEXTS):
                 printer.stop()
 
+        printer = AgentWorker(PRINTER, coordinator, handlers={None: put})
         async with editor:  # a fresh one
             await printer.run()
+    print("printed:", *printed)
     assert sorted(printed) == sorted(text.upper() for text in TEXTS)  # noqa: S101 - the point of it
 
 
