@@ -65,7 +65,9 @@ class Batches:
         delay_s, expires_s = check.delay_and_expiry(delay, expires_in)
         ids = [None] * len(messages) if dedup_ids is None else [check.dedup_id(one) for one in dedup_ids]
         if len(ids) != len(messages):
-            raise ValueError(f"dedup_ids has {len(ids)} entries for {len(messages)} messages")
+            raise ValueError(
+                f"dedup_ids has {len(ids)} entries for {len(messages)} messages; give one each, or None"
+            )
         options = [SendOptions(delay_s=delay_s, expires_s=expires_s, dedup_id=one) for one in ids]
         limit = self._limit()
         await self._subscriptions.catch_up()

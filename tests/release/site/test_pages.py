@@ -89,7 +89,7 @@ def test_messages_of_the_library_say_what_is_wrong() -> None:
 
 def test_bad_arguments_are_told_what_is_allowed() -> None:
     """A ValueError names the rule: what must, needs, may or cannot be."""
-    rule = re.compile(r"\b(must|needs|already|at most|at least|not|nested|only|cannot)\b")
+    rule = re.compile(r"\b(must|needs|already|at most|at least|not|no|nested|only|cannot|differ|both)\b|; ")
     assert [
         each for each in library_messages() if each.error == "ValueError" and not rule.search(each.message)
     ] == []
