@@ -106,14 +106,14 @@ class New:
 
 
 async def phase(name: str, processes: Sequence[Old | New], share: int, clock: ManualClock) -> None:
-    """Let every process send its share and work beside it; a backlog is left for the next phase."""
+    """Let every process send its share and work beside it; leases end on the way, a backlog is left."""
 
     async def process(who: Old | New, number: int) -> None:
         for index in range(share // len(processes)):
             message_id = f"{name}-{number}-{index}"
             await who.send(message_id)
             who.record.sent.append(message_id)
-            clock.advance(0.002)
+            clock.advance(0.05)
             if index >= BACKLOG:
                 await who.work()
         await who.recover()
