@@ -22,6 +22,6 @@ async def take(
 async def ack_and_take(
     coordinator: RedisMessageCoordinator, agent: AgentId, token: str, lease_s: float
 ) -> ReceivedMessage | None:
-    """Acknowledge one message and take the next, if there is one."""
-    await coordinator.ack(agent, token)
-    return await coordinator.receive(agent, lease_s)
+    """Acknowledge one message and take the next, if there is one: one script."""
+    _, received = await coordinator._ack_and_receive(agent, [token], 1, lease_s)  # noqa: SLF001 - made for this
+    return received[0] if received else None

@@ -401,7 +401,7 @@ async def test_closed_worker_leaves_no_thread_and_no_task(coordinator: RedisMess
         await eventually("it runs", lambda: seen.running == 1)
         assert "leases of world:1" in {thread.name for thread in threading.enumerate()}
     assert "leases of world:1" not in {thread.name for thread in threading.enumerate()}
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await eventually("its tasks end", lambda: asyncio.all_tasks() == {asyncio.current_task()})
     await drain(coordinator)
 
 
