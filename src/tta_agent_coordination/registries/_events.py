@@ -105,9 +105,7 @@ def to_event(change: Change) -> AgentEvent | None:
 class _PubSub(Protocol):
     def subscribe(self, *channels: bytes) -> Awaitable[object]: ...
 
-    def get_message(
-        self, ignore_subscribe_messages: bool = False, timeout: float | None = 0.0
-    ) -> Awaitable[dict[str, Any] | None]: ...
+    def get_message(self, *, timeout: float | None = 0.0) -> Awaitable[dict[str, Any] | None]: ...
 
     def aclose(self) -> Awaitable[None]: ...
 
@@ -192,7 +190,7 @@ class RegistryWatch:
         if pubsub is None:
             return None
         try:
-            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=SLICE_S)
+            message = await pubsub.get_message(timeout=SLICE_S)
         except (*STORE_ERRORS, RuntimeError) as error:
             if self._pubsub is not pubsub:
                 return None  # closed by us while we waited
@@ -200,7 +198,10 @@ class RegistryWatch:
             await _close(pubsub)
             await self._lost(error)
             return None
-        if message is None:
+        if message is not None and message["type"] == "subscribe":
+            # The client has made the connection again by itself.
+            return AgentEvent(kind=AgentEventKind.MISSED)
+        if message is None or message["type"] != "message":
             return None
         data: object = message["data"]
         line = data.decode("utf-8", "backslashreplace") if isinstance(data, bytes) else str(data)
