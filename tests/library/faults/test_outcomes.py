@@ -22,7 +22,8 @@ from tta_agent_coordination import (
     OutcomeUnknownError,
     RedisMessageCoordinator,
 )
-from tta_agent_coordination.coordinators import _calls, _discovery
+from tta_agent_coordination._redis.gate import Gate
+from tta_agent_coordination.coordinators import _discovery
 from tta_agent_coordination.testing import ManualClock
 
 
@@ -97,7 +98,7 @@ async def test_cancelled_waiting_calls_free_the_gate(private_server: RealServer)
 
 async def test_turn_that_came_too_late_is_passed_on() -> None:
     """Broken: a call that is cancelled just when its turn comes keeps the turn."""
-    gate = _calls._Gate(1)
+    gate = Gate(1)
     await gate.enter()
     late = asyncio.create_task(gate.enter())
     await asyncio.sleep(0)
