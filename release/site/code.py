@@ -1,10 +1,10 @@
-"""Reference pages of what Python names: the public API for autodoc, and the sessions of the noxfile. Pure."""
+"""Reference pages of what Python names: the API for autodoc, metrics, the noxfile's sessions. Pure."""
 
 import ast
 import re
 from collections.abc import Mapping, Sequence
 
-__all__ = ["api_page", "as_rst", "sessions_page"]
+__all__ = ["api_page", "as_rst", "metrics_page", "sessions_page"]
 
 _RULE = re.compile(r"^\s*\|(\s*:?-+:?\s*\|)+\s*$")
 
@@ -75,4 +75,29 @@ def sessions_page(noxfile: str) -> str:
         ):
             text = " ".join((ast.get_docstring(node) or "").split()).replace("|", "\\|")
             lines.append(f"| `{node.name}` | {text} |")
+    return "\n".join([*lines, ""])
+
+
+def metrics_page(adapters: Mapping[str, str]) -> str:
+    """The page of all metrics: the table that each adapter's class has in its docstring.
+
+    Args:
+        adapters: Name of the class -> source of its module.
+
+    Raises:
+        ValueError: A module lacks the class, or the class a table.
+    """
+    lines = [
+        "# Metrics",
+        "",
+        "What the adapters of the extras export; `docs/how-to/observe.md` says how to switch them on.",
+        "Without one, `InMemoryMetrics.snapshot()` has the numbers.",
+    ]
+    for name, source in adapters.items():
+        classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+        text = ast.get_docstring(classes[name]) if name in classes else None
+        table = [line.strip() for line in (text or "").splitlines() if line.strip().startswith("|")]
+        if not table:
+            raise ValueError(f"{name} has no table of its metrics in its docstring")
+        lines += ["", f"## {name}", "", *table]
     return "\n".join([*lines, ""])

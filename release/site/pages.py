@@ -21,6 +21,9 @@ FOLDER = "docs/reference/generated"
 BESIDE = ("testing", "exporters.prometheus", "exporters.otel")
 """Public modules that the package root does not import."""
 
+ADAPTERS = {"PrometheusMetrics": "prometheus", "OpenTelemetryMetrics": "otel"}
+"""Class -> module below `exporters` that says in a table what it exports."""
+
 
 def generate(root: Path) -> dict[str, str]:
     """File name -> Markdown, of every generated page."""
@@ -32,6 +35,12 @@ def generate(root: Path) -> dict[str, str]:
         "api.md": code.api_page(public_names()),
         "errors.md": messages.errors_page(*_messages(root)),
         "keys.md": lua.keys_page(list(_patterns()), headers),
+        "metrics.md": code.metrics_page(
+            {
+                name: (root / "src" / PACKAGE / "exporters" / f"{module}.py").read_text(encoding="utf-8")
+                for name, module in ADAPTERS.items()
+            }
+        ),
         "scripts.md": lua.scripts_page(headers),
         "sessions.md": code.sessions_page((root / "noxfile.py").read_text(encoding="utf-8")),
     }

@@ -1,5 +1,7 @@
 """Pages from Python: the public API and the sessions."""
 
+import pytest
+
 from release.site import code
 
 NOXFILE = '''
@@ -53,3 +55,15 @@ def test_tables_in_docstrings_become_what_autodoc_reads() -> None:
         "| no table",
     ]
     assert code.as_rst(["| a |", "| b |"]) == ["| a |", "| b |"]
+
+
+def test_metrics_page_needs_a_table_of_each_adapter() -> None:
+    """An adapter without its table would be an empty chapter."""
+    source = (
+        'class Counts:\n    """Counts.\n\n    | name | kind |\n    |---|---|\n    | `a` | gauge |\n    """\n'
+    )
+    page = code.metrics_page({"Counts": source})
+    assert page.endswith("## Counts\n\n| name | kind |\n|---|---|\n| `a` | gauge |\n")
+    for other in ("class Other: pass\n", 'class Counts:\n    """Counts."""\n', "x = 1\n"):
+        with pytest.raises(ValueError, match="Counts has no table"):
+            code.metrics_page({"Counts": other})

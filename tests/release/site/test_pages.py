@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 import tta_agent_coordination
 from release.site import messages, pages
 from tests.release.workflow_support import ROOT
 from tta_agent_coordination import exceptions
+from tta_agent_coordination.exporters.prometheus import PrometheusMetrics
 
 SOURCE = ROOT / "src" / pages.PACKAGE
 PAGES = pages.generate(ROOT)
@@ -37,6 +40,7 @@ def test_pages_are_written_and_left_alone_when_current(tmp_path: Path) -> None:
         "api.md",
         "errors.md",
         "keys.md",
+        "metrics.md",
         "scripts.md",
         "sessions.md",
     ]
@@ -52,6 +56,17 @@ def test_api_page_has_every_public_class_and_function() -> None:
     for name in tta_agent_coordination.__all__:
         if name != "__version__":
             assert re.search(rf"^\.\. auto\w+:: [\w.]+\.{name}$", PAGES["api.md"], re.MULTILINE), name
+
+
+def test_metrics_page_names_what_prometheus_is_given() -> None:
+    """A metric that is exported and not on the page is found by nobody; the page is read from docstrings."""
+    metrics = PrometheusMetrics(CollectorRegistry())
+    exported = {
+        f"{family.name}_total" if family.type == "counter" else family.name for family in metrics.collect()
+    }
+    named = set(re.findall(r"`([a-z_]+)`", PAGES["metrics.md"].partition("## OpenTelemetry")[0]))
+    assert {name.removeprefix("tta_agents_") for name in exported} <= named
+    assert "`tta.agents.queue.time`" in PAGES["metrics.md"]
 
 
 def test_scripts_page_has_every_script() -> None:
