@@ -42,6 +42,7 @@ class FakeAgent:
         self.uptime = 0.0
         self.capabilities: object = None
         self.hang: asyncio.Event | None = None
+        self.hung = 0
 
     def status_snapshot(self) -> dict[str, Any]:
         """Return v0's default snapshot; the uptime is another one each time."""
@@ -78,6 +79,7 @@ class FakeAgent:
     async def export_state(self) -> dict[str, Any]:
         """Return the state, after `hang` where it is set."""
         if self.hang is not None:
+            self.hung += 1
             await self.hang.wait()
         return self.state
 
