@@ -23,22 +23,27 @@ from tta_agent_coordination import (
     retry_with_backoff,
 )
 
-QUICK = RetryConfig(max_retries=2, base_delay=0.01)
-
 
 class Model:
     """Something outside that fails until it is repaired."""
 
-    def __init__(self) -> None:
-        self.calls = 0
-        self.broken = True
+    calls, broken = 0, True
 
     async def ask(self) -> str:
         """Answer, or fail."""
         self.calls += 1
-        if self.broken:
-            raise ConnectionError("the model does not answer")
-        return "forty-two"
+        if not self.broken:
+            return "forty-two"
+        raise ConnectionError("the model does not answer")
+
+
+async def when_permitted(breaker: CircuitBreaker, model: Model) -> str:
+    """Ask as soon as the breaker lets a call through: the store's own clock may say a moment later."""
+    while True:
+        try:
+            return await breaker.call(model.ask)
+        except CircuitBreakerOpenError as error:
+            await asyncio.sleep(error.retry_after or 0.01)
 
 
 def open_redis() -> Redis:
@@ -56,16 +61,15 @@ async def main() -> None:
     config = CircuitBreakerConfig(failure_threshold=3, timeout_seconds=0.2, success_threshold=1)
     async with CircuitBreaker(redis, "model", config, f"example-{uuid4().hex[:8]}") as breaker:
         try:
-            await retry_with_backoff(lambda: breaker.call(model.ask), QUICK)
+            await retry_with_backoff(lambda: breaker.call(model.ask), RetryConfig(2, base_delay=0.01))
         except RetryExhaustedError as error:
             print(error)
         try:
             await breaker.call(model.ask)
         except CircuitBreakerOpenError as error:
             print(f"{error}; the model was called {model.calls} times")
-            model.broken = False
-            await asyncio.sleep(error.retry_after or 0)
-        print(await breaker.call(model.ask))
+        model.broken = False
+        print(await when_permitted(breaker, model))
         print((await breaker.get_state()).value)
     await redis.aclose()
 
