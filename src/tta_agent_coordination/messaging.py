@@ -51,12 +51,15 @@ class MessageResult(BaseModel):
         cause: The same for programs: `queue full`, `store unavailable` (nothing was stored), `outcome
             unknown` (it may have been), `payload not JSON`, `payload too large`; `duplicate` on a delivered
             result.
+        recipient_liveness: `alive`, `suspect`, `dead` or `unknown` as a registry last knew it; None where the
+            coordinator was not told to say.
     """
 
     message_id: str
     delivered: bool
     error: str | None = None
     cause: str | None = None
+    recipient_liveness: str | None = None
 
     _origin: BaseException | None = PrivateAttr(default=None)
 

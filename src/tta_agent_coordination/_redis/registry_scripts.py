@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tta_agent_coordination._keys import Registry, registry_agent, registry_capabilities
+from tta_agent_coordination._keys import Inbox, Registry, registry_agent, registry_capabilities
 from tta_agent_coordination._redis.script import Call, load
-from tta_agent_coordination._redis.scripts import Lane
+from tta_agent_coordination._redis.scripts import Lane, Status, reclaim
 
 __all__ = [
     "AGENTS_A_SCRIPT",
@@ -23,6 +23,7 @@ __all__ = [
     "Page",
     "RegistryReply",
     "RegistryStatus",
+    "Returned",
     "parse_change",
     "registry_beat",
     "registry_deregister",
@@ -31,6 +32,7 @@ __all__ = [
     "registry_list",
     "registry_prune",
     "registry_register",
+    "registry_return",
 ]
 
 AGENTS_A_SCRIPT = 1_000
@@ -115,7 +117,18 @@ class Change:
     status: str
 
 
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The answer of `registry_return`: what went back, what died, the rank to go on at or -1."""
+
+    status: Status
+    requeued: int = 0
+    dead: int = 0
+    following: int = -1
+
+
 _REGISTER, _BEAT, _DEREGISTER = load("registry_register"), load("registry_beat"), load("registry_deregister")
+_RETURN = load("registry_return")
 _DRAIN, _LIST, _GET, _PRUNE = (
     load("registry_drain"),
     load("registry_list"),
@@ -287,6 +300,19 @@ def registry_prune(lane: Lane, keys: Registry, *, names: Sequence[str]) -> Call[
         args=(lane.seq, *names),
         read=_reply,
     )
+
+
+def registry_return(
+    lane: Lane, box: Inbox, *, now_us: str, audit: bool, max_deliveries: int, epoch: int, start: int
+) -> Call[Returned]:
+    """End the leases of one inbox that a registration took and never renewed, from a rank on."""
+    like = reclaim(lane, box, now_us=now_us, audit=audit, max_deliveries=max_deliveries)
+
+    def read(answer: list[Any]) -> Returned:
+        numbers = [int(number) for number in _text(answer[1]).split("|")] if answer[1] else []
+        return Returned(Status(_text(answer[0])), *numbers)
+
+    return Call(script=_RETURN, keys=like.keys, args=(*like.args, epoch, start), read=read)
 
 
 def parse_change(line: str) -> Change | None:

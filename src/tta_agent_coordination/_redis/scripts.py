@@ -268,6 +268,7 @@ def reserve(
     lease_us: int,
     ageing_us: int = 0,
     waiting: int = 0,
+    owner: str = "",
 ) -> Call[Reserved]:
     """Hand out the first ready message: OK with it, EMPTY, or AGAIN where a call's share of work is done.
 
@@ -294,7 +295,7 @@ def reserve(
     return Call(
         script=_RESERVE,
         keys=_buried(lane, box),
-        args=(lane.seq, now_us, int(audit), max_deliveries, token, lease_us, ageing_us, waiting),
+        args=(lane.seq, now_us, int(audit), max_deliveries, token, lease_us, ageing_us, waiting, owner),
         read=read,
     )
 
@@ -346,6 +347,7 @@ def exchange(
     waiting: int,
     ended: Sequence[str],
     tokens: Sequence[str],
+    owner: str = "",
 ) -> Call[Exchanged]:
     """End up to 100 reservations and hand out a message for each of up to 100 new tokens, if there are.
 
@@ -388,6 +390,7 @@ def exchange(
             ageing_us,
             waiting,
             len(ended),
+            owner,
             *ended,
             *tokens,
         ),

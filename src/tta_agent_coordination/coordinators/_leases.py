@@ -12,6 +12,7 @@ from tta_agent_coordination import _clock, _codec, _keys
 from tta_agent_coordination._clock import Clock
 from tta_agent_coordination._redis import scripts
 from tta_agent_coordination._redis.client import is_outage
+from tta_agent_coordination._redis.registry_scripts import Returned, registry_return
 from tta_agent_coordination._redis.scripts import Exchanged, Nacked, Reclaimed, Reply, Reserved, Retry, Status
 from tta_agent_coordination.coordinators._calls import Build, Calls
 from tta_agent_coordination.coordinators._observer import Observer
@@ -41,7 +42,11 @@ class _Pause:
 
 
 class Leases:
-    """Reserves and settles for one coordinator."""
+    """Reserves and settles for one coordinator.
+
+    Attributes:
+        owners: By inbox, what tells the epoch of the registration that leases are taken for.
+    """
 
     def __init__(
         self,
@@ -61,6 +66,11 @@ class Leases:
         self._clock = clock
         self._max_deliveries = max_deliveries
         self._ageing_us = ageing_us
+        self.owners: dict[str, Callable[[], int | None]] = {}
+
+    def _owner(self, box: _keys.Inbox) -> str:
+        epoch = self.owners[box.name]() if box.name in self.owners else None
+        return "" if epoch is None else str(epoch)
 
     def _now(self) -> str:
         return _clock.script_time(self._clock)
@@ -160,6 +170,7 @@ class Leases:
             waiting=waiting,
             ended=ended,
             tokens=tokens,
+            owner=self._owner(box),
         )
 
     async def _readable(self, box: _keys.Inbox, taken: Reserved) -> ReceivedMessage | None:
@@ -209,6 +220,7 @@ class Leases:
             lease_us=lease_us,
             ageing_us=self._ageing_us,
             waiting=waiting,
+            owner=self._owner(box),
         )
 
     def _release(self, box: _keys.Inbox, token: str) -> Build[Reply]:
@@ -304,6 +316,27 @@ class Leases:
         )
         if reply.status is Status.DEAD:
             self._observer.died(box.name, entry, 0, f"undecodable entry: {why}")
+
+    async def return_owned(self, box: _keys.Inbox, epoch: int) -> int:
+        """End the leases that a dead registration took and never renewed; return how many went back."""
+        total, start = 0, 0
+        while start >= 0:
+            reply = await self._calls.run(box, self._return(box, epoch, start))
+            self._observer.reclaimed(box.name, reply.dead)
+            total, start = total + reply.requeued, reply.following
+        self._observer.recovered({box.name: total})
+        return total
+
+    def _return(self, box: _keys.Inbox, epoch: int, start: int) -> Build[Returned]:
+        return lambda lane: registry_return(
+            lane,
+            box,
+            now_us=self._now(),
+            audit=self._audit,
+            max_deliveries=self._max_deliveries,
+            epoch=epoch,
+            start=start,
+        )
 
     def _reclaim(self, box: _keys.Inbox) -> Build[Reclaimed]:
         return lambda lane: scripts.reclaim(

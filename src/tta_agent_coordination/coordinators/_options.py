@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, TypedDict
 
 from tta_agent_coordination._clock import Clock
@@ -28,6 +28,7 @@ class CoordinatorOptions(TypedDict, total=False):
     jitter: bool
     ageing: float | None
     clock: Clock | None
+    liveness: Callable[[str], str] | None
 
 
 class Done:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tta_agent_coordination import _clock, _codec, _keys
@@ -69,6 +69,7 @@ class Sender:
         clock: Clock | None,
         dedup_ms: int,
         max_payload_bytes: int,
+        liveness: Callable[[str], str] | None = None,
     ) -> None:
         self._calls = calls
         self._discovery = discovery
@@ -77,6 +78,7 @@ class Sender:
         self._clock = clock
         self._dedup_ms = dedup_ms
         self._max_payload_bytes = max_payload_bytes
+        self._liveness = liveness
 
     def _encode(self, message: AgentMessage) -> _Outgoing:
         """Encode a message, filling in a missing timestamp.
@@ -209,6 +211,14 @@ class Sender:
         ]
 
     def _result(
+        self, box: _keys.Inbox, message_id: str, outcome: Reply | MessageCoordinatorError
+    ) -> MessageResult:
+        result = self._result_of(box, message_id, outcome)
+        if self._liveness is not None:
+            result.recipient_liveness = str(self._liveness(box.name))
+        return result
+
+    def _result_of(
         self, box: _keys.Inbox, message_id: str, outcome: Reply | MessageCoordinatorError
     ) -> MessageResult:
         if isinstance(outcome, MessageCoordinatorError):

@@ -7,7 +7,7 @@ and `_inspect`. What an operation does, and in which order, stands in the script
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -24,6 +24,7 @@ from tta_agent_coordination.coordinators._discovery import Discovery
 from tta_agent_coordination.coordinators._leases import Leases
 from tta_agent_coordination.coordinators._observer import Observer
 from tta_agent_coordination.coordinators._options import CoordinatorOptions, Done
+from tta_agent_coordination.coordinators._ownership import Ownership
 from tta_agent_coordination.coordinators._renewal import LeaseKeeper, lease_keeper
 from tta_agent_coordination.coordinators._sending import Sender, SendOptions
 from tta_agent_coordination.coordinators._subscriptions import Subscriptions
@@ -44,7 +45,7 @@ from tta_agent_coordination.models import AgentId, AgentMessage, MessageType
 __all__ = ["RedisMessageCoordinator"]
 
 
-class RedisMessageCoordinator(Batches, MessageCoordinator):
+class RedisMessageCoordinator(Batches, Ownership, MessageCoordinator):
     """Durable inboxes on Redis, delivered at least once, highest priority first and FIFO inside a level.
 
     Each operation is one Lua script and one round trip: it happens as a whole or not at all. A command that
@@ -70,6 +71,8 @@ class RedisMessageCoordinator(Batches, MessageCoordinator):
         ageing: Seconds after which a waiting message goes ahead of the levels, the oldest first; None for
             strict priority, where LOW may wait for ever.
         clock: Takes the place of the server's clock, in tests.
+        liveness: Says of `type:instance` whether it is alive, for `MessageResult.recipient_liveness`; such as
+            `RedisAgentRegistry.liveness_view()`.
 
     Raises:
         ValueError: If an option is out of range, or a cluster client comes without `hash_tags`.
@@ -94,6 +97,7 @@ class RedisMessageCoordinator(Batches, MessageCoordinator):
         jitter: bool = False,
         ageing: float | None = None,
         clock: Clock | None = None,
+        liveness: Callable[[str], str] | None = None,
     ) -> None:
         self._pfx = _keys.clean_prefix(key_prefix)
         if is_cluster(redis) and not hash_tags:
@@ -132,6 +136,7 @@ class RedisMessageCoordinator(Batches, MessageCoordinator):
             clock=clock,
             dedup_ms=max(1, round(dedup_s * 1_000)),
             max_payload_bytes=payload,
+            liveness=liveness,
         )
         self._waker = Waker(calls, self._pfx)
         self._leases = Leases(

@@ -16,6 +16,7 @@ from tta_agent_coordination.exceptions import AgentRegistryError
 from tta_agent_coordination.interfaces import Agent
 from tta_agent_coordination.registries._directory import Directory
 from tta_agent_coordination.registries._events import AgentEvent, AgentEventKind, PublisherRelay, to_event
+from tta_agent_coordination.registries._liveness import Liveness
 from tta_agent_coordination.registries._record import Registration
 from tta_agent_coordination.registries._store import RegistryStore
 from tta_agent_coordination.registries._tasks import OwnedTasks, Pending, ending, has_loop, nothing, runs
@@ -39,6 +40,7 @@ class Membership:
         records: By name; what is not here is not heartbeated.
         on_superseded: Told of each agent whose name somebody else has now.
         on_death: Told of each death that this process found.
+        view: Everybody's liveness as of the last heartbeat, kept where somebody asked for it.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Membership:
         self._clock = clock
         self._relay = PublisherRelay(publisher, tasks)
         self._leaving: list[Registration] = []
+        self._on_draining: dict[str, list[Callable[[bool], object]]] = {}
+        self.view: dict[str, Liveness] | None = None
         self._heartbeats: asyncio.Task[None] | None = None
         self._first: asyncio.Event | None = None
         self._prune_due = 0.0
@@ -238,6 +242,8 @@ class Membership:
         if record is None:
             return False
         record.draining = draining
+        for callback in self._on_draining.get(name, ()):
+            callback(draining)
         await self.registered(record)
         epoch = record.epoch
         if epoch is None:
@@ -249,6 +255,12 @@ class Membership:
         )
         self._take_lines(reply)
         return reply.status is RegistryStatus.OK
+
+    def listen(self, name: str, callback: Callable[[bool], object]) -> Callable[[], None]:
+        """Have a function called when one of our agents begins or ends to drain; return what ends that."""
+        listening = self._on_draining.setdefault(name, [])
+        listening.append(callback)
+        return lambda: listening.remove(callback)
 
     async def advertise(self, name: str, capabilities: dict[str, Any]) -> bool:
         """Store what one of our agents can do."""
@@ -336,6 +348,8 @@ class Membership:
             if reply.status is not RegistryStatus.AGAIN:
                 break
             beats = []
+        if self.view is not None:
+            self.view = await self._directory.view()
         await self._prune()
 
     async def _send(self, beats: list[scripts.Beat], *, sweep: bool) -> RegistryReply:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from tta_agent_coordination import _keys, _numbers
 from tta_agent_coordination._clock import Clock
 from tta_agent_coordination._redis.client import Client, is_cluster
+from tta_agent_coordination.coordinators._ownership import Ownership
 from tta_agent_coordination.interfaces import Agent
 from tta_agent_coordination.models import AgentId
 from tta_agent_coordination.registries._capabilities import CapabilityMatch, matches, read_capabilities
@@ -82,6 +83,7 @@ class RedisAgentRegistry(AgentRegistry):
         )
         self._pfx = _keys.clean_prefix(key_prefix)
         self._redis: Any = redis
+        self._returning: list[Ownership] = []
         self._store = RegistryStore(
             cast("Client", redis), _keys.registry(self._pfx, hash_tags=hash_tags), clock
         )
@@ -157,6 +159,31 @@ class RedisAgentRegistry(AgentRegistry):
     def add_death_callback(self, callback: Callable[[AgentEvent], Awaitable[object]]) -> None:
         """Have an async function called for each death that this process found; one process finds each."""
         self._membership.on_death.append(callback)
+
+    def return_leases_through(self, coordinator: Ownership) -> None:
+        """Have the leases of each agent whose death this process finds come back at once, not at their end.
+
+        Only leases that a worker took while it was bound to the dead registration, and never renewed.
+
+        Args:
+            coordinator: Reaches the inboxes, with the prefix and the options of those who work on them.
+        """
+
+        async def give_back(event: AgentEvent) -> None:
+            if event.agent_id is not None:
+                await coordinator.return_leases(event.agent_id, event.epoch)
+
+        if coordinator not in self._returning:
+            self._returning.append(coordinator)
+            self.add_death_callback(give_back)
+
+    def on_draining(self, agent_id: AgentId, callback: Callable[[bool], object]) -> Callable[[], None]:
+        """Have a function called when an agent of this process begins or ends to drain.
+
+        Returns:
+            A function that ends that.
+        """
+        return self._membership.listen(_keys.inbox_name(agent_id), callback)
 
     async def _delete(self, agent_id: AgentId) -> None:
         """Take whatever is registered under an id away, whoever registered it; TTA calls this."""
@@ -252,6 +279,21 @@ class RedisAgentRegistry(AgentRegistry):
             AgentRegistryError: The store failed.
         """
         return await self._directory.liveness(_keys.inbox_name(agent_id))
+
+    def liveness_view(self) -> Callable[[str], str]:
+        """Return a function that says of `type:instance` whether it is alive, from memory.
+
+        It knows what the last heartbeat of this process found, and says `unknown` until there was one. Give
+        it to a coordinator as `liveness`, and each send says whether its recipient is alive.
+        """
+        membership = self._membership
+        if membership.view is None:
+            membership.view = {}
+
+        def look(name: str) -> str:
+            return (membership.view or {}).get(name, Liveness.UNKNOWN).value
+
+        return look
 
     def watch(self) -> RegistryWatch:
         """Return the events of all agents from now on, as an async iterator over `AgentEvent`."""

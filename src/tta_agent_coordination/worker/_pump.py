@@ -74,7 +74,19 @@ class Pump:
         self._jobs: set[asyncio.Task[None]] = set()
         self._handling: dict[asyncio.Task[None], str] = {}
         self._hurry = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._take: asyncio.Task[list[ReceivedMessage]] | None = None
         self.stopping = False
+
+    def pause(self, paused: bool) -> None:
+        """Take nothing new, or go on; what waits for a message stops at once, and loses none."""
+        if not paused:
+            self._open.set()
+            return
+        self._open.clear()
+        if self._take is not None:
+            self._take.cancel()
 
     async def run(self) -> None:
         """Take messages until cancelled."""
@@ -82,12 +94,13 @@ class Pump:
             if not self._free:
                 self._room.clear()
                 await self._room.wait()
+            await self._open.wait()
             async with self._turn:
                 self._asking = True
             wanted, self._free = self._free, 0
             got: list[ReceivedMessage] = []
             try:
-                got = await take(self._coordinator, self._agent, wanted, self._limits.visibility_timeout)
+                got = await self._take_some(wanted)
                 self._link.well()
             except MessageCoordinatorError as error:
                 await asyncio.sleep(self._link.failed(error))
@@ -96,6 +109,25 @@ class Pump:
                 self._free += wanted - len(got)
             for received in got:
                 self._admit(received)
+
+    async def _take_some(self, wanted: int) -> list[ReceivedMessage]:
+        """Wait for messages; none where the wait is over, or was ended by a pause."""
+        taking = asyncio.ensure_future(
+            take(self._coordinator, self._agent, wanted, self._limits.visibility_timeout)
+        )
+        self._take = taking
+        try:
+            await asyncio.wait([taking])
+        except asyncio.CancelledError:
+            taking.cancel()
+            await asyncio.wait([taking])
+            if not taking.cancelled() and taking.exception() is None:
+                for received in taking.result():
+                    self._start(self._give_back(received))
+            raise
+        finally:
+            self._take = None
+        return [] if taking.cancelled() else taking.result()
 
     def hurry(self) -> None:
         """End the grace that handlers have."""
@@ -223,7 +255,7 @@ class Pump:
                 await self._coordinator.ack(self._agent, token, then_send=sends)
             case Done():
                 async with self._turn:
-                    if not (self.stopping or self._asking):
+                    if self._open.is_set() and not (self.stopping or self._asking):
                         return await ack_and_take(
                             self._coordinator, self._agent, token, self._limits.visibility_timeout
                         )

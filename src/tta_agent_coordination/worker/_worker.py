@@ -15,6 +15,7 @@ from tta_agent_coordination import _keys, _numbers
 from tta_agent_coordination.coordinators import RedisMessageCoordinator
 from tta_agent_coordination.messaging import ReceivedMessage
 from tta_agent_coordination.models import AgentId, MessageType
+from tta_agent_coordination.registries import RedisAgentRegistry
 from tta_agent_coordination.resilience.retry import PROGRAMMING_ERRORS
 from tta_agent_coordination.worker._handling import Handler, Outcome, checked, handle
 from tta_agent_coordination.worker._pump import Limits, Pump
@@ -52,6 +53,8 @@ class AgentWorker:
         grace: Seconds handlers get to end when the worker stops; then they are cancelled and their messages
             released.
         permanent: Exception types that no further try mends.
+        registry: Where the agent is registered. Its leases then come back as soon as it is declared dead, not
+            only when they end, and while it drains the worker takes nothing new.
 
     Raises:
         ValueError: If a number is out of range.
@@ -70,6 +73,7 @@ class AgentWorker:
         handler_timeout: float = 1_800.0,
         grace: float = 10.0,
         permanent: tuple[type[Exception], ...] = PROGRAMMING_ERRORS,
+        registry: RedisAgentRegistry | None = None,
     ) -> None:
         self.agent_id = agent_id
         self._name = _keys.inbox_name(agent_id)
@@ -89,6 +93,8 @@ class AgentWorker:
             grace=_numbers.number("grace", grace, low=0, high=_LONGEST_S),
         )
         self._permanent = permanent
+        self._registry = registry
+        self._unlisten: Callable[[], None] | None = None
         self._handlers: dict[MessageType | None, Handler] = {}
         for kind, function in (handlers or {}).items():
             self._add(kind, function)
@@ -172,8 +178,16 @@ class AgentWorker:
         self._failure, self._abandoned = None, 0
         self._stop_asked = asyncio.Event()
         self._pump = Pump(self.coordinator, self.agent_id, self._limits, self._handle, self._fail)
+        if self._registry is not None:
+            self._bind(self._registry, self.coordinator, self._pump)
         self._taking = asyncio.get_running_loop().create_task(self._pump.run())
         self._taking.add_done_callback(self._taking_ended)
+
+    def _bind(self, registry: RedisAgentRegistry, coordinator: RedisMessageCoordinator, pump: Pump) -> None:
+        coordinator.bind_leases(self.agent_id, lambda: registry.epoch_of(self.agent_id))
+        registry.return_leases_through(coordinator)
+        self._unlisten = registry.on_draining(self.agent_id, pump.pause)
+        pump.pause(registry.is_draining(self.agent_id))
 
     async def _handle(self, received: ReceivedMessage) -> Outcome:
         pump = self._pump
@@ -222,6 +236,10 @@ class AgentWorker:
         await asyncio.wait({taking})
         self._abandoned = await pump.drain()
         self._pump = self._taking = None
+        if self._unlisten is not None and self.coordinator is not None:
+            self._unlisten()
+            self._unlisten = None
+            self.coordinator.bind_leases(self.agent_id, None)
         if self._failure is not None:
             raise self._failure
 

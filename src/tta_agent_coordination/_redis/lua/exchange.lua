@@ -3,7 +3,7 @@
 --   1 op         string  the caller's lane
 --   2 reserved   hash    token -> entry
 --   3 deadlines  zset    token -> lease deadline, microseconds
---   4 inflight   hash    token -> level|score|nonce|owner|deliveries
+--   4 inflight   hash    token -> level|score|nonce|owner@first deadline|deliveries
 --   5 lapses     hash    id -> expired leases|deliveries
 --   6 clock      string  last score of the inbox
 --   7 high       zset    entry -> available at, microseconds
@@ -22,7 +22,8 @@
 --   6 ageing_us       integer  wait after which a message goes ahead of the levels, microseconds, 0 for never
 --   7 waiting         integer  0 does not wait; 1 waits, so say when to look again; 2 and took the marker
 --   8 ended           integer  how many of the tokens are reservations to end, at most 100
---   9... tokens       mixed    those, then the names of the new reservations, at most 100
+--   9 owner           text     epoch of the registration that takes them, or empty
+--  10... tokens       mixed    those, then the names of the new reservations, at most 100
 -- RETURNS:
 --   ok held requeued dead pause, then four elements a message: token entry deadline deliveries
 --   | again the same, where a call's share of burying is done | stale
@@ -34,7 +35,7 @@ local HIGH, NORMAL, LOW, QUEUE, DLQ, DLQ_INFO = KEYS[7], KEYS[8], KEYS[9], KEYS[
 local WAKE = KEYS[13]
 local AUDIT, MAX_DELIVERIES = ARGV[3], ARGV[4]
 local lease, ageing, waiting, ended = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
-local first_new = 9 + ended
+local owner, first_new = ARGV[9], 10 + ended
 -- @include lane
 -- @include time
 -- @include entry
@@ -62,7 +63,7 @@ end
 -- @include reap
 
 local holds, held = {}, ''
-for i = 9, 8 + ended do
+for i = 10, 9 + ended do
   local what = hold(ARGV[i])
   held = held .. (what and '1' or '0')
   if what then holds[ARGV[i]] = what end
@@ -72,7 +73,7 @@ redis.call('HLEN', INFLIGHT)
 redis.call('ZCARD', DEADLINES)
 check_dead_letter_keys()
 check_levels()
-for i = 9, 8 + ended do
+for i = 10, 9 + ended do
   local what = holds[ARGV[i]]
   if what then
     holds[ARGV[i]] = nil
@@ -106,7 +107,8 @@ local function take(sched, level, entry, score)
   redis.call('HSET', RESERVED, token, entry)
   redis.call('ZADD', DEADLINES, deadline, token)
   redis.call('HSET', INFLIGHT, token,
-    level .. '|' .. score .. '|' .. (id ~= entry and id or '') .. '||' .. (before + 1))
+    level .. '|' .. score .. '|' .. (id ~= entry and id or '') .. '|'
+    .. (owner == '' and '' or owner .. '@' .. deadline) .. '|' .. (before + 1))
   reply[#reply + 1] = token
   reply[#reply + 1] = entry
   reply[#reply + 1] = deadline

@@ -3,7 +3,7 @@
 --   1 op         string  the caller's lane
 --   2 reserved   hash    token -> entry
 --   3 deadlines  zset    token -> lease deadline, microseconds
---   4 inflight   hash    token -> level|score|nonce|owner|deliveries
+--   4 inflight   hash    token -> level|score|nonce|owner@first deadline|deliveries
 --   5 lapses     hash    id -> expired leases|deliveries
 --   6 clock      string  last score of the inbox
 --   7 high       zset    entry -> available at, microseconds
@@ -22,6 +22,7 @@
 --   6 lease_us        integer  length of the lease, microseconds
 --   7 ageing_us       integer  wait after which a message goes ahead of the levels, microseconds, 0 for never
 --   8 waiting         integer  0 does not wait; 1 waits, so say when to look again; 2 and took the marker
+--   9 owner           text     epoch of the registration that takes it, or empty
 -- RETURNS:
 --   ok token entry deadline deliveries requeued dead | empty '' requeued dead pause | again '' requeued dead | stale
 --   (pause: microseconds until something is due or a lease ends, -1 for nothing known or not asked)
@@ -31,7 +32,7 @@ local RESERVED, DEADLINES, INFLIGHT, LAPSES, CLOCK = KEYS[2], KEYS[3], KEYS[4], 
 local HIGH, NORMAL, LOW, QUEUE, DLQ, DLQ_INFO = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local WAKE = KEYS[13]
 local AUDIT, MAX_DELIVERIES, token = ARGV[3], ARGV[4], ARGV[5]
-local lease, ageing, waiting = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local lease, ageing, waiting, owner = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
 -- @include lane
 -- @include time
 -- @include entry
@@ -124,7 +125,8 @@ while true do
     redis.call('HSET', RESERVED, token, entry)
     redis.call('ZADD', DEADLINES, deadline, token)
     redis.call('HSET', INFLIGHT, token,
-      level .. '|' .. score .. '|' .. (id ~= entry and id or '') .. '||' .. (deliveries + 1))
+      level .. '|' .. score .. '|' .. (id ~= entry and id or '') .. '|'
+      .. (owner == '' and '' or owner .. '@' .. deadline) .. '|' .. (deliveries + 1))
     -- Who took the marker, or put messages back, tells the others while there is more.
     if waiting == '2' or back > 1 then
       for i = 1, 3 do
