@@ -37,7 +37,10 @@ def running(program: str, *, threads: bool = False) -> str:
     if threads:
         call = f"ThreadPoolExecutor(1).submit(lambda: {call}).result()"
     return (
-        "import sys\n"
+        # Whoever started the tests (nohup, a background job) may have had signals ignored, which is inherited.
+        "import signal, sys\n"
+        "for name in ('SIGTERM', 'SIGINT', 'SIGHUP'):\n"
+        "    signal.signal(getattr(signal, name), signal.SIG_DFL)\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from pathlib import Path\n"
         "from release.runner import LocalRunner, ends_with_children\n"
