@@ -37,7 +37,7 @@ def running(program: str, *, threads: bool = False) -> str:
     if threads:
         call = f"ThreadPoolExecutor(1).submit(lambda: {call}).result()"
     return (
-        # Whoever started the tests (nohup, a background job) may have had signals ignored, which is inherited.
+        # Whoever started the tests (nohup, a background job) may ignore signals, which is inherited.
         "import signal, sys\n"
         "for name in ('SIGTERM', 'SIGINT', 'SIGHUP'):\n"
         "    signal.signal(getattr(signal, name), signal.SIG_DFL)\n"
