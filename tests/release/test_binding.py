@@ -199,7 +199,7 @@ class Vouched:
     "case",
     [
         Vouched(stage="lint", leg="all", names={"commit", "tree"}),
-        Vouched(stage="mutation", leg="all", names={"commit", "tree"}),
+        Vouched(stage="mutation", leg=RELEASE["mutation"][0], names={"commit", "tree"}),
         Vouched(stage="test", leg="3.12", names={WHEEL.name}),
         Vouched(stage="build", leg="all", names={"commit", "tree", WHEEL.name, SDIST.name}),
         Vouched(stage="testpypi", leg="all", names={WHEEL.name, SDIST.name}),

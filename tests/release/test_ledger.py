@@ -499,8 +499,9 @@ def test_only_the_last_line_of_a_leg_counts(tmp_path: Path) -> None:
 def test_a_sample_counts_in_a_rehearsal_only(tmp_path: Path, mode: Mode, counts: bool) -> None:
     """A release rests on the whole work."""
     ledger = create(tmp_path, mode=mode)
-    add(ledger, "mutation", outcome=Outcome.SAMPLE)
-    assert ledger.passed("mutation") is counts
+    leg = ledger.opening.plan["mutation"][0]
+    add(ledger, "mutation", leg, outcome=Outcome.SAMPLE)
+    assert ledger.passed("mutation", leg) is counts
 
 
 def test_a_smoke_counts_when_it_follows_its_own_upload(tmp_path: Path) -> None:

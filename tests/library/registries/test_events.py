@@ -8,11 +8,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from tests.library.registries.agents import FakeAgent
 from tests.library.registries.conftest import TTL_S, MakeRegistry
 from tests.library.registries.test_liveness import ONE, sweep
-from tests.library.support.servers import Lane, RealServer
+from tests.library.support.servers import Lane, RealLane, RealServer
 from tests.library.support.waiting import eventually
 from tta_agent_coordination import AgentEventKind, AgentId, RedisAgentRegistry
 from tta_agent_coordination._redis.registry_scripts import parse_change
@@ -214,8 +216,6 @@ def test_line_for_an_unsafe_name_is_no_event() -> None:
 
 async def test_lost_connection_is_made_again_and_said(private_server: RealServer) -> None:
     """Broken: after a server's restart a watcher waits for ever, and does not know what it missed."""
-    from tests.library.support.servers import RealLane  # noqa: PLC0415 - only here
-
     lane = RealLane(port=private_server.port)
     registry = RedisAgentRegistry(lane.client())
     try:
@@ -246,3 +246,24 @@ async def test_status_words_cannot_break_a_line(make_registry: MakeRegistry) -> 
         agent.stop()
         await sweep(registry)
         assert (await anext(watch)).status == "stopped"
+
+
+async def test_watch_waits_for_a_server_that_is_away(
+    private_server: RealServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Broken: a watcher that starts while the server is away ends with an error, or waits in silence."""
+    lane = RealLane(port=private_server.port)
+    registry = RedisAgentRegistry(lane.client(retry=Retry(NoBackoff(), 0)))
+    private_server.end()
+    watch = registry.watch()
+    starting = asyncio.create_task(watch.start())
+    await eventually("the loss is told", lambda: "subscription lost" in caplog.text)
+    assert not starting.done()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert "closed" in repr(watch)
+    await watch.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(watch)
+    await lane.close()

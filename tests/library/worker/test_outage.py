@@ -1,0 +1,91 @@
+"""A worker whose store goes away: it waits, says so once, and goes on; what is done is settled afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from tests.library.support.builders import WORLD, id_of, send_ids
+from tests.library.support.servers import RealLane, RealServer, started_server
+from tests.library.support.waiting import eventually
+from tta_agent_coordination import AgentWorker, ReceivedMessage, RedisMessageCoordinator
+from tta_agent_coordination.worker._link import Link
+
+
+def test_failures_in_a_row_wait_longer_and_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Broken: a store that is away for an hour fills the log, or is asked a thousand times a second."""
+    link = Link("world:1")
+    with caplog.at_level(logging.INFO):
+        waits = [link.failed(ConnectionError("gone")) for _ in range(12)]
+        link.well()
+        link.well()
+    assert 0.025 <= waits[0] <= 0.05
+    assert 2.5 <= waits[-1] <= 5.0
+    told = [record.levelname for record in caplog.records]
+    assert told == ["WARNING", "INFO"]
+    assert "gone" in caplog.text
+    assert "after 12 failures" in caplog.text
+
+
+def impatient(server: RealServer) -> tuple[RealLane, RedisMessageCoordinator]:
+    """A coordinator whose client gives up at once, so that the worker is the one who waits."""
+    lane = RealLane(port=server.port)
+    return lane, RedisMessageCoordinator(lane.client(retry=Retry(NoBackoff(), 0), socket_timeout=1.0))
+
+
+async def test_worker_goes_on_when_the_server_is_back(server_binary: str) -> None:
+    """Broken: a restarted server leaves workers that sleep for ever, or that have ended."""
+    seen: list[str | None] = []
+
+    async def handle(received: ReceivedMessage) -> None:
+        seen.append(id_of(received))
+
+    with started_server(server_binary) as first:
+        lane, coordinator = impatient(first)
+        worker = AgentWorker(WORLD, coordinator, handlers={None: handle})
+        await worker.__aenter__()
+        await send_ids(coordinator, ["message-1"])
+        await eventually("the first is handled", lambda: seen == ["message-1"])
+        first.end()
+        await asyncio.sleep(0.3)
+        with started_server(server_binary, port=first.port):
+            sender = RedisMessageCoordinator(lane.client())
+            await send_ids(sender, ["message-2"])
+            await eventually("the second is handled", lambda: seen[1:] == ["message-2"], deadline_s=30)
+            await worker.aclose()
+            await coordinator.aclose()
+        await lane.close()
+
+
+async def test_work_that_was_done_is_settled_after_a_stall(private_server: RealServer) -> None:
+    """Broken: a handler that ends while the server stands still is played again."""
+    runs: list[str | None] = []
+    go_on = asyncio.Event()
+
+    async def handle(received: ReceivedMessage) -> None:
+        runs.append(id_of(received))
+        await go_on.wait()
+
+    lane, coordinator = impatient(private_server)
+    worker = AgentWorker(WORLD, coordinator, handlers={None: handle}, visibility_timeout=30)
+    await worker.__aenter__()
+    await send_ids(coordinator, ["message-1"])
+    await eventually("it is handled", lambda: runs == ["message-1"])
+    private_server.pause()
+    go_on.set()
+    await asyncio.sleep(1.5)
+    private_server.resume()
+    watching = RedisMessageCoordinator(lane.client())
+
+    async def empty() -> bool:
+        return (await watching.stats(WORLD)).depth == 0
+
+    await eventually("it is settled", empty, deadline_s=30)
+    assert runs == ["message-1"]
+    await worker.aclose()
+    await coordinator.aclose()
+    await lane.close()
