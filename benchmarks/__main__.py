@@ -1,4 +1,4 @@
-"""Prints the figures as ratios: `python -m benchmarks [cycle] [backlog] [breaker] [waiting] [--quick]`."""
+"""Prints figures: `python -m benchmarks [cycle] [backlog] [breaker] [waiting] [registry] [--quick]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib import metadata
 
 import redis.asyncio as aioredis
 
-from benchmarks import backlog, breaker, cycle, memory, waiting
+from benchmarks import backlog, breaker, cycle, memory, registry, waiting
 from benchmarks.server import started_server
 
 LIBRARIES = ("redis", "pydantic", "hiredis", "tenacity", "stamina", "pybreaker", "purgatory", "aiobreaker")
@@ -55,6 +55,7 @@ PARTS: dict[str, Callable[..., Awaitable[None]]] = {
     "backlog": backlog.run,
     "breaker": breaker.run,
     "waiting": waiting.run,
+    "registry": registry.run,
 }
 
 

@@ -224,7 +224,7 @@ class RedisAgentRegistry(AgentRegistry):
     async def list_registered(self) -> list[dict[str, Any]]:
         """Return everybody's agents: v0's entries, with `alive`, `liveness`, `epoch` and `draining` added.
 
-        Reads pages of about 300 agents; what v0 processes registered is included, alive while its key lives.
+        Reads pages of about 150 agents; what v0 processes registered is included, alive while its key lives.
 
         Raises:
             AgentRegistryError: The store failed; it is never an empty list.

@@ -32,24 +32,28 @@ redis.call('SCARD', INDEX)
 redis.call('SCARD', CAPABILITIES)
 local due = text(now + tonumber(TTL_US))
 local ttl_ms = text(math.max(1, math.floor(tonumber(TTL_US) / 1000)))
-local key = 8
+local seen, key = '|' .. TTL_US .. '|' .. now_text .. '|', 8
 for i = 7, #ARGV, 5 do
   local name, mine, status, entry, advertised = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local agent, capability = KEYS[key], KEYS[key + 1]
   key = key + (advertised == '' and 1 or 2)
-  local epoch, _, _, flags, before = read_member(name)
+  -- The stored entry is not taken apart: it is about to be replaced.
+  local held = redis.call('HGET', MEMBERS, name)
+  local epoch, flags, before
+  if held then epoch, flags, before = string.match(held, '^(%d+)|%d+|%d+|(%a*)|([^|]*)|') end
   if not epoch then
     lines[#lines + 1] = 'gone|' .. name
   elseif epoch ~= mine then
     lines[#lines + 1] = 'superseded|' .. name
   else
-    local draining = string.find(flags, 'd', 1, true) and 'd' or ''
-    if flags ~= draining then
+    if flags ~= '' and flags ~= 'd' then
+      flags = flags == 'sd' and 'd' or ''
       redis.call('ZREM', SUSPECTS, name)
       tell('recovered', name, epoch, now_text, before, status)
     end
     redis.call('ZADD', DUE, due, name)
-    write_member(name, epoch, TTL_US, now_text, draining, status, entry)
+    redis.call('HSET', MEMBERS, name,
+      epoch .. seen .. flags .. '|' .. status .. '|' .. entry)
     redis.call('SET', agent, entry, 'PX', ttl_ms)
     if advertised ~= '' then
       redis.call('SET', capability, advertised, 'PX', ttl_ms)

@@ -9,10 +9,10 @@
 -- RETURNS:
 --   ok cursor now pause name member name member ...
 -- INVARIANT: writes nothing; an agent registered all the time is on one page or more.
--- COST: O(1) a call, about 300 agents each.
+-- COST: O(1) a call, about 150 agents each.
 local MEMBERS, PAUSE = KEYS[1], KEYS[2]
 -- @include time
-local found = redis.call('HSCAN', MEMBERS, ARGV[1], 'COUNT', 300)
+local found = redis.call('HSCAN', MEMBERS, ARGV[1], 'COUNT', 150)
 local page = {'ok', found[1], now_text, redis.call('GET', PAUSE) or '0'}
 for i = 1, #found[2], 2 do
   local member = found[2][i + 1]
