@@ -65,7 +65,7 @@ class Idle:
         """Ignore it."""
 
 
-async def _server(client: Any, commands: Sequence[str]) -> tuple[int, float]:  # noqa: ANN401 - a redis-py client
+async def _server(client: Any, commands: Sequence[str]) -> tuple[int, float]:  # noqa: ANN401 - redis-py's
     """Return how often some commands ran, and the microseconds of CPU they took; scripts' own are in theirs."""
     stats: dict[str, dict[str, float]] = await client.info("commandstats")
     ours = [stats.get(f"cmdstat_{name}", {}) for name in commands]
@@ -94,12 +94,11 @@ async def _cost(
 def _row(name: str, figures: tuple[float, float, float], agents: int) -> None:
     commands, cpu_ms, wall_ms = figures
     longest = cpu_ms / commands if commands else 0.0
-    print(
-        f"  {name:34}{commands:10.0f}{cpu_ms:12.2f}{longest:12.3f}{cpu_ms * 1_000 / agents:10.2f}{wall_ms:12.1f}"
-    )
+    each = cpu_ms * 1_000 / agents
+    print(f"  {name:34}{commands:10.0f}{cpu_ms:12.2f}{longest:12.3f}{each:10.2f}{wall_ms:12.1f}")
 
 
-async def _heartbeats(client: Any, agents: int, rounds: int) -> None:  # noqa: ANN401 - a redis-py client
+async def _heartbeats(client: Any, agents: int, rounds: int) -> None:  # noqa: ANN401 - redis-py's
     await client.flushall()
     registry = RedisAgentRegistry(client, heartbeat_ttl_s=600)
     began = time.perf_counter()
@@ -169,9 +168,7 @@ async def _kills(port: int, rounds: int) -> None:
                 await coordinator.ack(VICTIM, received.token)
             await process.wait()
     await client.aclose()
-    print(
-        f"\nkill -9 of a process that heartbeats, TTL {TTL_S:g} s, heartbeats every {TTL_S / 3:g} s; {rounds} times"
-    )
+    print(f"\nkill -9 of a process, {rounds} times; TTL {TTL_S:g} s, heartbeats every {TTL_S / 3:g} s")
     print(f"  {'':34}{'median, s':>12}{'longest, s':>12}{'in TTLs':>10}")
     for name, figures in (("to the death event", died), ("to its message's next delivery", back)):
         longest = max(figures)
