@@ -65,8 +65,8 @@ class Idle:
         """Ignore it."""
 
 
-async def _server(client: Any, commands: Sequence[str]) -> tuple[int, float]:  # noqa: ANN401 - redis-py's
-    """Return how often some commands ran, and the microseconds of CPU they took; scripts' own are in theirs."""
+async def _server(client: Any, commands: Sequence[str]) -> tuple[int, float]:  # noqa: ANN401 - redis-py
+    """Return how often some commands ran, and their CPU, microseconds; what scripts call is in theirs."""
     stats: dict[str, dict[str, float]] = await client.info("commandstats")
     ours = [stats.get(f"cmdstat_{name}", {}) for name in commands]
     return sum(int(one.get("calls", 0)) for one in ours), sum(one.get("usec", 0.0) for one in ours)
