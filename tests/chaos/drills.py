@@ -165,8 +165,8 @@ def restart(field: Field) -> int:
 def block(field: Field) -> int:
     """Handlers that block the event loop for three leases.
 
-    What a blocked loop works on is renewed by the thread. Messages whose answer arrives while it is blocked are
-    seen too late for that: each worker may have asked for as many as it can hold.
+    What a blocked loop works on is renewed by the thread. Messages whose answer arrives while it is blocked
+    are seen too late for that: each worker may have asked for as many as it can hold.
     """
     field.send(field.size.workers, deed="block")
     field.send(200)
