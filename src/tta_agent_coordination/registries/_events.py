@@ -120,6 +120,8 @@ class RegistryWatch:
 
     def __init__(self, client: object, channel: bytes) -> None:
         self._make_pubsub = cast("Callable[[], _PubSub]", getattr(client, "pubsub"))  # noqa: B009 - not in our Protocol
+        # A cluster's client learns where its slots are with its first command, and a subscription is none.
+        self._prepare = cast("Callable[[], Awaitable[object]]", getattr(client, "initialize"))  # noqa: B009
         self._channel = channel
         self._pubsub: _PubSub | None = None
         self._missed = False
@@ -146,6 +148,7 @@ class RegistryWatch:
         while self._pubsub is None:
             pubsub = self._make_pubsub()
             try:
+                await self._prepare()
                 await pubsub.subscribe(self._channel)
                 while True:
                     message = await pubsub.get_message(timeout=SLICE_S)

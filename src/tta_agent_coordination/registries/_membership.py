@@ -109,16 +109,7 @@ class Membership:
 
     async def _register(self, record: Registration) -> None:
         await _gone(record.after)
-        for delay in (*_RETRY_DELAYS_S, None):
-            try:
-                await self._register_once(record)
-            except AgentRegistryError as error:
-                if delay is None:
-                    raise
-                _log.warning("Registering %s, next try in %s s: %s", record.name, delay, error)
-            else:
-                return
-            await asyncio.sleep(delay)
+        await _retried(f"Registering {record.name}", lambda: self._register_once(record))
 
     async def _register_once(self, record: Registration) -> None:
         if not record.restored and not record.closed:
@@ -208,19 +199,10 @@ class Membership:
 
     async def _deregister(self, record: Registration, before: asyncio.Task[Any] | None) -> None:
         await _gone(before)
-        if record.epoch is None:
-            return
-        for delay in (*_RETRY_DELAYS_S, None):
-            try:
-                await self._take_away(record.name, record.epoch)
-            except AgentRegistryError as error:
-                if delay is None:
-                    raise
-                _log.warning("Deregistering %s, next try in %s s: %s", record.name, delay, error)
-            else:
-                record.epoch = None
-                return
-            await asyncio.sleep(delay)
+        epoch = record.epoch
+        if epoch is not None:
+            await _retried(f"Deregistering {record.name}", lambda: self._take_away(record.name, epoch))
+            record.epoch = None
 
     async def deregister_any(self, name: str) -> None:
         """Take away whatever is registered under a name."""
@@ -294,6 +276,12 @@ class Membership:
         """End the heartbeats."""
         task, self._heartbeats = self._heartbeats, None
         return ending(task)
+
+    async def close(self) -> None:
+        """End the heartbeats, and what agents are still asked for."""
+        await self.stop()
+        for record in self.records.values():
+            await ending(record.export)
 
     async def _beat_for_ever(self, first: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -428,6 +416,20 @@ class Membership:
         for start in range(0, len(old), scripts.AGENTS_A_SCRIPT):
             page = old[start : start + scripts.AGENTS_A_SCRIPT]
             await self._store.write(lambda lane: scripts.registry_prune(lane, self._store.keys, names=page))  # noqa: B023 - awaited here
+
+
+async def _retried(what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something until the store takes it; the last failure is raised."""
+    delays = iter(_RETRY_DELAYS_S)
+    while True:
+        try:
+            return await work()
+        except AgentRegistryError as error:
+            delay = next(delays, None)
+            if delay is None:
+                raise
+            _log.warning("%s, next try in %s s: %s", what, delay, error)
+        await asyncio.sleep(delay)
 
 
 async def _gone(task: asyncio.Task[Any] | None) -> None:

@@ -104,7 +104,7 @@ class RedisAgentRegistry(AgentRegistry):
 
     async def aclose(self) -> None:
         """End heartbeats and health checks and wait for what is on its way. Repeatable."""
-        await self.stop_heartbeats()
+        await self._membership.close()
         await super().aclose()
 
     # v0's synchronous names.

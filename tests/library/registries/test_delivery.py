@@ -14,6 +14,7 @@ from tests.library.registries.agents import FakeAgent
 from tests.library.registries.conftest import TTL_S, MakeRegistry
 from tests.library.registries.test_liveness import sweep
 from tests.library.support.builders import INPUT, WORLD, id_of, ids_of, make_message, send_ids
+from tests.library.support.servers import Lane
 from tests.library.support.waiting import eventually
 from tta_agent_coordination import (
     AgentId,
@@ -237,6 +238,32 @@ async def test_draining_in_the_middle_of_work_ends_after_it(
 
         await eventually("the first is settled, and the second waits", is_settled)
         assert handled.ids == ["first-1"]
+
+
+class Late(RedisMessageCoordinator):
+    """A coordinator whose answer is there in the moment in which its call is cancelled."""
+
+    async def receive_many(
+        self, agent_id: AgentId, n: int, visibility_timeout: float = 5, *, wait: float = 0
+    ) -> list[ReceivedMessage]:
+        """Wait until cancelled, and answer all the same."""
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+        return await super().receive_many(agent_id, n, visibility_timeout)
+
+
+async def test_worker_that_ends_gives_back_what_came_in_that_moment(lane: Lane) -> None:
+    """Broken: a message that arrives while the worker ends waits for the end of its lease."""
+    coordinator = Late(lane.client())
+    await send_ids(coordinator, ["first-1"])
+    async with AgentWorker(WORLD, coordinator, handlers={None: Handled().__call__}):
+        for _ in range(20):
+            await asyncio.sleep(0)
+    stats = await coordinator.stats(WORLD)
+    assert (stats.ready, stats.reserved) == (1, 0)
+    await coordinator.aclose()
 
 
 async def test_worker_takes_leases_for_its_registration(
