@@ -77,6 +77,8 @@ class Pump:
         self._open = asyncio.Event()
         self._open.set()
         self._take: asyncio.Task[list[ReceivedMessage]] | None = None
+        self._doubt_until = 0.0
+        """Until then (loop time) an answer may have waited, unread, for longer than its lease lasts."""
         self.stopping = False
 
     def pause(self, paused: bool) -> None:
@@ -90,6 +92,26 @@ class Pump:
 
     async def run(self) -> None:
         """Take messages until cancelled."""
+        watching = asyncio.ensure_future(self._watch_the_loop())
+        try:
+            await self._run()
+        finally:
+            watching.cancel()
+
+    async def _watch_the_loop(self) -> None:
+        """Notice that the loop was blocked for half a lease or more.
+
+        The answer to a reservation may have come in that time. Nobody renewed that lease, since nobody had
+        read of it: whether it still holds has to be asked before the message is handled.
+        """
+        loop, half = asyncio.get_running_loop(), self._limits.visibility_timeout / 2
+        while True:
+            before = loop.time()
+            await asyncio.sleep(half / 2)
+            if loop.time() - before >= half:
+                self._doubt_until = loop.time() + half
+
+    async def _run(self) -> None:
         while True:
             if not self._free:
                 self._room.clear()
@@ -200,13 +222,15 @@ class Pump:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - it is one
         self._keeper.keep(received.token, self._limits.handler_timeout)
+        following: ReceivedMessage | None = None
         try:
-            outcome = await self._handle(received)
+            outcome = await self._handle(received) if await self._holds(received) else None
         finally:
             del self._handling[task]
         if not self.stopping:
             self._begin_waiting()
-        following = await self._settle(received, outcome)
+        if outcome is not None:
+            following = await self._settle(received, outcome)
         self._keeper.drop(received.token)
         if following is None:
             self._free += 1
@@ -215,6 +239,24 @@ class Pump:
             await self._give_back(following)
         else:
             self._admit(following)
+
+    async def _holds(self, received: ReceivedMessage) -> bool:
+        """Tell whether a message is still ours; asked only where the loop was blocked a moment ago."""
+        if asyncio.get_running_loop().time() >= self._doubt_until:
+            return True
+        try:
+            return await self._coordinator.extend(
+                self._agent, received.token, self._limits.visibility_timeout
+            )
+        except MessageCoordinatorError as error:
+            logger.warning(
+                "message %s of %s is left alone: the event loop was blocked, and whether its lease still "
+                "holds cannot be asked (%s); it comes again when the lease ends",
+                received.queue_message.message.message_id,
+                self._name,
+                error,
+            )
+            return False
 
     async def _give_back(self, received: ReceivedMessage) -> None:
         await self._settle(received, Released())

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tests.library.support.builders import WORLD, id_of, send_ids
+from tests.library.support.commands import Send, intercept
 from tests.library.support.servers import RealLane, RealServer, started_server
 from tests.library.support.waiting import eventually
 from tta_agent_coordination import AgentWorker, ReceivedMessage, RedisMessageCoordinator
@@ -37,7 +43,9 @@ def impatient(server: RealServer) -> tuple[RealLane, RedisMessageCoordinator]:
     return lane, RedisMessageCoordinator(lane.client(retry=Retry(NoBackoff(), 0), socket_timeout=1.0))
 
 
-async def test_worker_goes_on_when_the_server_is_back(server_binary: str) -> None:
+async def test_worker_goes_on_when_the_server_is_back(
+    server_binary: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Broken: a restarted server leaves workers that sleep for ever, or that have ended."""
     seen: list[str | None] = []
 
@@ -51,7 +59,7 @@ async def test_worker_goes_on_when_the_server_is_back(server_binary: str) -> Non
         await send_ids(coordinator, ["message-1"])
         await eventually("the first is handled", lambda: seen == ["message-1"])
         first.end()
-        await asyncio.sleep(0.3)
+        await eventually("the worker has noticed", lambda: bool(caplog.records))
         with started_server(server_binary, port=first.port):
             sender = RedisMessageCoordinator(lane.client())
             await send_ids(sender, ["message-2"])
@@ -61,7 +69,9 @@ async def test_worker_goes_on_when_the_server_is_back(server_binary: str) -> Non
         await lane.close()
 
 
-async def test_work_that_was_done_is_settled_after_a_stall(private_server: RealServer) -> None:
+async def test_work_that_was_done_is_settled_after_a_stall(
+    private_server: RealServer, caplog: pytest.LogCaptureFixture
+) -> None:
     """Broken: a handler that ends while the server stands still is played again."""
     runs: list[str | None] = []
     go_on = asyncio.Event()
@@ -77,7 +87,7 @@ async def test_work_that_was_done_is_settled_after_a_stall(private_server: RealS
     await eventually("it is handled", lambda: runs == ["message-1"])
     private_server.pause()
     go_on.set()
-    await asyncio.sleep(1.5)
+    await eventually("a settlement has failed", lambda: "does not reach its store" in caplog.text)
     private_server.resume()
     watching = RedisMessageCoordinator(lane.client())
 
@@ -89,3 +99,41 @@ async def test_work_that_was_done_is_settled_after_a_stall(private_server: RealS
     await worker.aclose()
     await coordinator.aclose()
     await lane.close()
+
+
+async def test_an_answer_that_waited_for_a_blocked_loop_is_asked_about(real_lane: RealLane) -> None:
+    """Broken: a message whose lease ran out before its answer was read is handled a second time."""
+    seen: list[str | None] = []
+    client = real_lane.client()
+    blocked = threading.Event()
+
+    async def handle(received: ReceivedMessage) -> None:
+        seen.append(id_of(received))
+
+    async def somebody_else() -> str | None:
+        own = aioredis.Redis(host="127.0.0.1", port=real_lane.port)
+        received = await RedisMessageCoordinator(own).receive(WORLD, 60)
+        await own.aclose()
+        return id_of(received)
+
+    async def around(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> object:
+        answer = await send(*args, **options)
+        if b"message-1" in repr(answer).encode() and not blocked.is_set():
+            blocked.set()
+            time.sleep(1.0)  # noqa: ASYNC251 - blocking the loop for two leases is what is tried
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(lambda: asyncio.run(somebody_else())).result() == "message-1"
+        return answer
+
+    coordinator = RedisMessageCoordinator(client)
+    await send_ids(coordinator, ["message-1"])
+    with intercept(client, around):
+        async with AgentWorker(WORLD, coordinator, handlers={None: handle}, visibility_timeout=0.5):
+            await eventually("the loop was blocked", blocked.is_set)
+            await send_ids(coordinator, ["message-2"])
+            await eventually("the next is handled", lambda: "message-2" in seen)
+    assert seen == ["message-2"]
+    assert (await coordinator.stats(WORLD)).reserved == 1
+    await coordinator.aclose()
+    raw: Any = client
+    await raw.flushall()
