@@ -77,8 +77,10 @@ class Pump:
         self._open = asyncio.Event()
         self._open.set()
         self._take: asyncio.Task[list[ReceivedMessage]] | None = None
+        self._looked_at = asyncio.get_running_loop().time()
+        """When the loop last ran as it should; loop time, as is the next."""
         self._doubt_until = 0.0
-        """Until then (loop time) an answer may have waited, unread, for longer than its lease lasts."""
+        """Until then an answer may have waited, unread, for longer than its lease lasts."""
         self.stopping = False
 
     def pause(self, paused: bool) -> None:
@@ -106,9 +108,9 @@ class Pump:
         """
         loop, half = asyncio.get_running_loop(), self._limits.visibility_timeout / 2
         while True:
-            before = loop.time()
+            self._looked_at = loop.time()
             await asyncio.sleep(half / 2)
-            if loop.time() - before >= half:
+            if loop.time() - self._looked_at >= half:
                 self._doubt_until = loop.time() + half
 
     async def _run(self) -> None:
@@ -242,7 +244,9 @@ class Pump:
 
     async def _holds(self, received: ReceivedMessage) -> bool:
         """Tell whether a message is still ours; asked only where the loop was blocked a moment ago."""
-        if asyncio.get_running_loop().time() >= self._doubt_until:
+        now, half = asyncio.get_running_loop().time(), self._limits.visibility_timeout / 2
+        # Right behind a block this may run before the watch does.
+        if now >= self._doubt_until and now - self._looked_at < half:
             return True
         try:
             return await self._coordinator.extend(
@@ -268,6 +272,7 @@ class Pump:
         While the store is away the lease is renewed as before, so that work which is done is not done twice.
         """
         give_up = asyncio.get_running_loop().time() + self._limits.handler_timeout
+        self._keeper.keep(received.token, self._limits.handler_timeout)
         while True:
             try:
                 following = await self._settle_once(received.token, outcome)

@@ -137,3 +137,38 @@ async def test_an_answer_that_waited_for_a_blocked_loop_is_asked_about(real_lane
     await coordinator.aclose()
     raw: Any = client
     await raw.flushall()
+
+
+async def test_work_that_is_done_keeps_its_lease_until_it_is_settled(
+    real_lane: RealLane, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Broken: a handler uses most of its time, its settlement is late, and the message is handled twice."""
+    client, done, runs = real_lane.client(), asyncio.Event(), 0
+    handler_s, late_s, timeout_s = 1.5, 1.6, 2.0
+    """The settlement is sent when the handler's time, counted from its beginning, has long been over."""
+
+    async def handle(received: ReceivedMessage) -> None:
+        nonlocal runs
+        runs += received.deliveries
+        await asyncio.sleep(handler_s)
+        done.set()
+
+    async def around(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> object:
+        if done.is_set() and args[0] == "EVALSHA":
+            await asyncio.sleep(late_s)
+        return await send(*args, **options)
+
+    coordinator, other = RedisMessageCoordinator(client), RedisMessageCoordinator(real_lane.client())
+    await send_ids(other, ["message-1"])
+    worker = AgentWorker(
+        WORLD, coordinator, handlers={None: handle}, visibility_timeout=0.3, handler_timeout=timeout_s
+    )
+    with intercept(client, around):
+        async with worker:
+            await eventually("it is done", done.is_set)
+            while (await other.stats(WORLD)).depth:
+                assert await other.receive(WORLD, 60) is None
+    assert runs == 1
+    assert "renewed no longer" not in caplog.text
+    await coordinator.aclose()
+    await other.aclose()
