@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from release.drills import DRILL, FAULT, FAULTS, PLAYED, REFUSED_BY, STOPPED_BY, TAMPERING
+from tests.library.support.servers import find_server_binary
 from tests.release.repo_support import Repo, begin
 
-collect_ignore = ["test_runner_ending.py"] if os.name == "nt" else []
-"""Windows has neither process groups nor named pipes in the file system, which these tests are about."""
+collect_ignore = ["test_docs_shell.py", "test_runner_ending.py"] if os.name == "nt" else []
+"""Windows has no shell, process groups or named pipes in the file system, which these tests are about."""
 
 Drilled = Callable[[str, Collection[str]], None]
 Repaired = Callable[[str, Collection[str], int], None]
@@ -19,6 +20,22 @@ Repaired = Callable[[str, Collection[str], int], None]
 _PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 _FOREIGN = ("ACTIONS_", "GITHUB_", "GIT_", "TTA_WHEELHOUSE", *_PROXIES)
 """What a workflow, a git hook or a rehearsal puts into the environment, and tests must not depend on."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, not skip, what needs a server program that is not here."""
+    if find_server_binary() is None:
+        left_out = [item for item in items if "server_binary" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def server_binary() -> str:
+    """The redis-server to start; tests that reach this were collected because there is one."""
+    binary = find_server_binary()
+    assert binary is not None
+    return binary
 
 
 @pytest.fixture(autouse=True)

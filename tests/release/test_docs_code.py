@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.library.support.cluster import started_cluster
-from tests.library.support.servers import find_server_binary, started_server
+from tests.library.support.servers import started_server
 from tests.release.sentinel_support import started_sentinel
 from tests.release.test_docs import TEXTS
 from tests.release.workflow_support import ROOT
@@ -72,14 +72,12 @@ def run(name: str) -> None:
 
 
 @pytest.fixture
-def servers(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+def servers(server_binary: str, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     """A server, a cluster and a sentinel, where the pages look for them."""
-    binary = find_server_binary()
-    assert binary is not None, "pages that need a server were collected, so it was there"
     with (
-        started_server(binary) as server,
-        started_cluster(binary) as cluster,
-        started_sentinel(binary, server.port) as sentinel,
+        started_server(server_binary) as server,
+        started_cluster(server_binary) as cluster,
+        started_sentinel(server_binary, server.port) as sentinel,
     ):
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}/0")
         monkeypatch.setenv("REDIS_CLUSTER_URL", f"redis://127.0.0.1:{cluster.nodes[0].port}")
@@ -95,7 +93,7 @@ def test_code_of_the_page_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.usefixtures("servers")
-@pytest.mark.parametrize("name", SERVED if find_server_binary() else [])
+@pytest.mark.parametrize("name", SERVED)
 def test_code_of_the_page_runs_on_servers(name: str) -> None:
     """The same for pages that talk to a server, a cluster and a sentinel."""
     run(name)

@@ -26,6 +26,8 @@ __all__ = ["ABANDONED", "DONE", "FAILED", "UNREACHABLE", "USAGE", "load", "main"
 
 DONE, FAILED, USAGE, UNREACHABLE, ABANDONED = 0, 1, 2, 3, 4
 
+logger = logging.getLogger(__name__)
+
 _FIRST_ANSWER_S = 10.0
 """How long the server may take to answer before the worker begins."""
 
@@ -47,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"tta_agent_coordination worker: {error}", file=sys.stderr)  # noqa: T201 - a command prints
         return USAGE
     except Exception:
-        logging.getLogger(__name__).exception("the worker of %s failed", values.app)
+        logger.exception("the worker of %s failed", values.app)
         return FAILED
     return code
 
@@ -162,6 +164,8 @@ async def _work(worker: AgentWorker, where: str) -> int:
             file=sys.stderr,
         )
         return UNREACHABLE
+    name = worker.agent_id
+    logger.info("the worker of %s takes messages from %s until SIGTERM or SIGINT ends it", name, where)
     await worker.run()
     if worker.abandoned:
         # They would hold the event loop, and so the process, for as long as they like.

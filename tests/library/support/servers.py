@@ -57,10 +57,10 @@ def find_server_binary() -> str | None:
 
 
 def server_version(binary: str) -> str:
-    """Return the version that a redis-server binary states, `redis 7.0.15`."""
+    """Return the name and version that a server binary states, `redis 7.0.15` or `valkey 9.1.2`."""
     said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
     words = dict(word.split("=", 1) for word in said.split() if "=" in word)
-    return f"redis {words.get('v', said.strip())}"
+    return f"{said.partition(' ')[0].lower()} {words.get('v', said.strip())}"
 
 
 def embedded_gap() -> str | None:

@@ -142,6 +142,10 @@ async def test_signal_ends_the_worker_and_a_second_one_its_grace(
         assert process.returncode is None
         process.send_signal(number)
         assert await process.wait() == command.DONE
+        assert process.stderr is not None
+        said = (await process.stderr.read()).decode()
+    begun = f"the worker of {app.WORLD} takes messages from {real_lane.url} until SIGTERM or SIGINT"
+    assert begun in said, "whoever starts it sees that it works"
     assert await drain(coordinator, app.WORLD) == ["message-9", "message-2"]
 
 
