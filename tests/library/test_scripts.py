@@ -12,7 +12,7 @@ import pytest
 
 from tests.library.support.builders import NARRATIVE, WORLD
 from tta_agent_coordination import _keys
-from tta_agent_coordination._redis import script, scripts
+from tta_agent_coordination._redis import script, scripts, upkeep_scripts
 from tta_agent_coordination._redis.scripts import Lane, Retry, Status
 
 SECTIONS = ["Purpose", "KEYS", "ARGV", "RETURNS", "INVARIANT", "COST"]
@@ -72,11 +72,11 @@ CALLS: dict[str, list[script.Call[Any]]] = {
     "release": [scripts.release(LANE, BOX, **NOW, token="res_1")],
     "extend": [scripts.extend(LANE, BOX, now_us="", token="res_1", lease_us=5)],
     "reclaim": [scripts.reclaim(LANE, BOX, **NOW, max_deliveries=10)],
-    "requeue": [scripts.requeue(LANE, BOX, **NOW, limit=9, letters=[(b"old", 5, b"new")])],
-    "purge": [scripts.purge(LANE, BOX, letters=[b"old"]), scripts.purge(LANE, BOX, letters=[])],
-    "dead_letters": [scripts.dead_letters(BOX, start=0, count=1_000)],
-    "find": [scripts.find(BOX.high, BOX.high, kind="level", cursor="0", needle=b"x")],
-    "stats": [scripts.stats(BOX, now_us="")],
+    "requeue": [upkeep_scripts.requeue(LANE, BOX, **NOW, limit=9, letters=[(b"old", 5, b"new")])],
+    "purge": [upkeep_scripts.purge(LANE, BOX, letters=[b"old"]), upkeep_scripts.purge(LANE, BOX, letters=[])],
+    "dead_letters": [upkeep_scripts.dead_letters(BOX, start=0, count=1_000)],
+    "find": [upkeep_scripts.find(BOX.high, BOX.high, kind="level", cursor="0", needle=b"x")],
+    "stats": [upkeep_scripts.stats(BOX, now_us="")],
     "subscribe": [scripts.subscribe(LANE, BOX, types=["event"])],
     "unsubscribe": [
         scripts.unsubscribe(LANE, BOX, types=["event"]),
@@ -171,8 +171,9 @@ def test_every_script_has_a_typed_function_and_the_other_way_round() -> None:
     """Broken: a Lua file nobody calls, or a call without a contract."""
     functions = {
         name
-        for name in scripts.__all__
-        if inspect.isfunction(value := getattr(scripts, name)) and value.__module__ == scripts.__name__
+        for module in (scripts, upkeep_scripts)
+        for name in module.__all__
+        if inspect.isfunction(getattr(module, name))
     }
     assert set(COORDINATION) == functions == set(CALLS)
     for name, calls in CALLS.items():

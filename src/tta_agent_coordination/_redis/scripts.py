@@ -1,4 +1,4 @@
-"""Owns one typed function for each Lua script: keys and arguments in, a status word and its facts out.
+"""Owns one typed function for each script that carries messages: keys and arguments in, status and facts out.
 
 A function returns a `Call`; `script.run` sends it. The contract of each script stands in its file's header.
 """
@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from tta_agent_coordination._keys import Inbox
+from tta_agent_coordination._redis.replies import Lane, Reply, Status, reply_of, status_of, text_of
 from tta_agent_coordination._redis.script import Call, load
 
 __all__ = [
     "LEASES_A_SCRIPT",
-    "DeadPage",
     "Exchanged",
-    "FindPage",
-    "Found",
     "Lane",
     "Nacked",
     "Put",
@@ -26,23 +23,17 @@ __all__ = [
     "Reply",
     "Reserved",
     "Retry",
-    "StatsReply",
     "Status",
     "ack",
     "ack_send",
-    "dead_letters",
     "enqueue",
     "enqueue_many",
     "exchange",
     "extend",
-    "find",
     "nack",
-    "purge",
     "reclaim",
     "release",
-    "requeue",
     "reserve",
-    "stats",
     "subscribe",
     "unsubscribe",
 ]
@@ -50,37 +41,6 @@ __all__ = [
 
 LEASES_A_SCRIPT = 100
 """Expired leases one script ends at most."""
-
-
-class Status(StrEnum):
-    """The first element of every answer."""
-
-    OK = "ok"
-    FULL = "full"
-    DUPLICATE = "duplicate"
-    EMPTY = "empty"
-    AGAIN = "again"
-    LOST = "lost"
-    RETRIED = "retried"
-    DEAD = "dead"
-    UNKNOWN_TAIL = "unknown_tail"
-    STALE = "stale"
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """The lane a call runs on, and its place in the lane's sequence."""
-
-    key: bytes
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A status word and one text."""
-
-    status: Status
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,44 +104,6 @@ class Reclaimed:
     seen: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DeadPage:
-    """One page of dead letters: entry and `cause|time`; a `next_start` of None ends it."""
-
-    next_start: int | None
-    letters: tuple[tuple[bytes, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An entry that contains what was looked for."""
-
-    entry: bytes
-    name: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class FindPage:
-    """One page of a search; a `cursor` of "0" ends it."""
-
-    cursor: str
-    found: tuple[Found, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StatsReply:
-    """Counts of one inbox; levels are (total, ready), HIGH first."""
-
-    levels: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-    reserved: int
-    overdue: int
-    audit: int
-    dead: int
-    oldest_us: int
-    ready_until_us: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """How failures are retried; times in seconds."""
@@ -195,26 +117,8 @@ class Retry:
 
 _ENQUEUE, _RESERVE, _ACK, _ACK_SEND = load("enqueue"), load("reserve"), load("ack"), load("ack_send")
 _NACK, _RELEASE, _EXTEND, _RECLAIM = load("nack"), load("release"), load("extend"), load("reclaim")
-_REQUEUE, _PURGE, _DEAD_LETTERS = load("requeue"), load("purge"), load("dead_letters")
 _EXCHANGE, _ENQUEUE_MANY = load("exchange"), load("enqueue_many")
-_FIND, _STATS = load("find"), load("stats")
 _SUBSCRIBE, _UNSUBSCRIBE = load("subscribe"), load("unsubscribe")
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-
-
-_STATUSES: dict[object, Status] = {status.value.encode(): status for status in Status}
-
-
-def _status(word: object) -> Status:
-    """Return a script's status word; looked up, since every answer begins with one."""
-    return _STATUSES.get(word) or Status(_text(word))
-
-
-def _reply(answer: list[Any]) -> Reply:
-    return Reply(_status(answer[0]), _text(answer[1]))
 
 
 def _held(lane: Lane, box: Inbox) -> tuple[bytes, ...]:
@@ -253,8 +157,8 @@ def enqueue(
     keys = (lane.key, box.reserved, box.clock, *box.levels, box.queue, box.wake)
     args = (lane.seq, now_us, int(audit), level, limit, delay_us, expires_us, entry)
     if dedup is None:
-        return Call(script=_ENQUEUE, keys=keys, args=args, read=_reply)
-    return Call(script=_ENQUEUE, keys=(*keys, dedup), args=(*args, message_id, dedup_ms), read=_reply)
+        return Call(script=_ENQUEUE, keys=keys, args=args, read=reply_of)
+    return Call(script=_ENQUEUE, keys=(*keys, dedup), args=(*args, message_id, dedup_ms), read=reply_of)
 
 
 def reserve(
@@ -276,11 +180,11 @@ def reserve(
     """
 
     def read(answer: list[Any]) -> Reserved:
-        status = _status(answer[0])
+        status = status_of(answer[0])
         if status is Status.OK:
             return Reserved(
                 status=status,
-                token=_text(answer[1]),
+                token=text_of(answer[1]),
                 entry=answer[2],
                 deadline_us=int(answer[3]),
                 deliveries=int(answer[4]),
@@ -313,14 +217,14 @@ def enqueue_many(
         args += (put.level, put.delay_us, put.expires_us, put.entry, mine, put.message_id)
 
     def read(answer: list[Any]) -> list[Reply] | Reply:
-        if Status(_text(answer[0])) is Status.STALE:
+        if Status(text_of(answer[0])) is Status.STALE:
             return Reply(Status.STALE, "")
         replies: list[Reply] = []
         rest: bytes = answer[1]
         while rest:
             size, _, rest = rest.partition(b":")
             length = int(size[1:])
-            replies.append(Reply(_OUTCOMES[size[:1]], _text(rest[:length])))
+            replies.append(Reply(_OUTCOMES[size[:1]], text_of(rest[:length])))
             rest = rest[length:]
         return replies
 
@@ -355,17 +259,17 @@ def exchange(
     """
 
     def read(answer: list[Any]) -> Exchanged:
-        status = Status(_text(answer[0]))
+        status = Status(text_of(answer[0]))
         if status is Status.STALE:
             return Exchanged(status=status)
         parts = answer[5:]
         return Exchanged(
             status=status,
-            held=tuple(mark == "1" for mark in _text(answer[1])),
+            held=tuple(mark == "1" for mark in text_of(answer[1])),
             taken=tuple(
                 Reserved(
                     status=Status.OK,
-                    token=_text(token),
+                    token=text_of(token),
                     entry=entry,
                     deadline_us=int(deadline),
                     deliveries=int(deliveries),
@@ -404,7 +308,7 @@ def ack(lane: Lane, box: Inbox, *, now_us: str, audit: bool, token: str) -> Call
         script=_ACK,
         keys=(*_held(lane, box), box.wake),
         args=(lane.seq, now_us, int(audit), token),
-        read=_reply,
+        read=reply_of,
     )
 
 
@@ -425,7 +329,7 @@ def ack_send(
         keys += (target.reserved, target.clock, *target.levels, target.queue, target.wake)
     flat = [part for send in sends for part in send]
     return Call(
-        script=_ACK_SEND, keys=keys, args=(lane.seq, now_us, int(audit), token, limit, *flat), read=_reply
+        script=_ACK_SEND, keys=keys, args=(lane.seq, now_us, int(audit), token, limit, *flat), read=reply_of
     )
 
 
@@ -451,7 +355,7 @@ def nack(
     how = "splice" if expected is None else "keep" if replacement is None else "replace"
 
     def read(answer: list[Any]) -> Nacked:
-        status, text = _status(answer[0]), _text(answer[1])
+        status, text = status_of(answer[0]), text_of(answer[1])
         entry: bytes = answer[2] if len(answer) > 2 else b""
         first, _, second = text.partition("|")
         if status is Status.RETRIED:
@@ -490,7 +394,7 @@ def release(lane: Lane, box: Inbox, *, now_us: str, audit: bool, token: str) -> 
         script=_RELEASE,
         keys=(*_held(lane, box), box.wake),
         args=(lane.seq, now_us, int(audit), token),
-        read=_reply,
+        read=reply_of,
     )
 
 
@@ -500,7 +404,7 @@ def extend(lane: Lane, box: Inbox, *, now_us: str, token: str, lease_us: int) ->
         script=_EXTEND,
         keys=(lane.key, box.reserved, box.deadlines),
         args=(lane.seq, now_us, token, lease_us),
-        read=_reply,
+        read=reply_of,
     )
 
 
@@ -508,7 +412,7 @@ def reclaim(lane: Lane, box: Inbox, *, now_us: str, audit: bool, max_deliveries:
     """End at most 100 expired leases."""
 
     def read(answer: list[Any]) -> Reclaimed:
-        reply = _reply(answer)
+        reply = reply_of(answer)
         numbers = [int(number) for number in reply.text.split("|")] if reply.text else []
         return Reclaimed(reply.status, *numbers)
 
@@ -520,79 +424,11 @@ def reclaim(lane: Lane, box: Inbox, *, now_us: str, audit: bool, max_deliveries:
     )
 
 
-def requeue(
-    lane: Lane,
-    box: Inbox,
-    *,
-    now_us: str,
-    audit: bool,
-    limit: int,
-    letters: Sequence[tuple[bytes, int, bytes]],
-) -> Call[Reply]:
-    """Send dead letters (dead entry, level, new entry) again: OK or FULL, with how many went."""
-    flat = [part for letter in letters for part in letter]
-    return Call(
-        script=_REQUEUE,
-        keys=(lane.key, box.reserved, box.clock, *box.levels, box.queue, box.dlq, box.dlq_info, box.wake),
-        args=(lane.seq, now_us, int(audit), limit, *flat),
-        read=_reply,
-    )
-
-
-def purge(lane: Lane, box: Inbox, *, letters: Sequence[bytes]) -> Call[Reply]:
-    """Delete dead letters, or all of them where none is named: OK with how many."""
-    return Call(script=_PURGE, keys=(lane.key, box.dlq, box.dlq_info), args=(lane.seq, *letters), read=_reply)
-
-
-def dead_letters(box: Inbox, *, start: int, count: int) -> Call[DeadPage]:
-    """Read one page of dead letters with their causes."""
-
-    def read(answer: list[Any]) -> DeadPage:
-        letters = zip(answer[2::2], answer[3::2], strict=True)
-        following = int(answer[1])
-        return DeadPage(
-            None if following < 0 else following, tuple((entry, _text(info)) for entry, info in letters)
-        )
-
-    return Call(script=_DEAD_LETTERS, keys=(box.dlq, box.dlq_info), args=(start, count), read=read)
-
-
-def find(place: bytes, companion: bytes, *, kind: str, cursor: str, needle: bytes) -> Call[FindPage]:
-    """Look through one page of a level, the reservations or the dead letters for a text."""
-
-    def read(answer: list[Any]) -> FindPage:
-        parts = answer[2:]
-        return FindPage(
-            _text(answer[1]),
-            tuple(
-                Found(entry, _text(name), _text(detail))
-                for entry, name, detail in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
-            ),
-        )
-
-    return Call(script=_FIND, keys=(place, companion), args=(kind, cursor, needle), read=read)
-
-
-def stats(box: Inbox, *, now_us: str) -> Call[StatsReply]:
-    """Count what an inbox holds."""
-
-    def read(answer: list[Any]) -> StatsReply:
-        n = [int(number) for number in answer[1:]]
-        return StatsReply(((n[0], n[1]), (n[2], n[3]), (n[4], n[5])), *n[6:])
-
-    return Call(
-        script=_STATS,
-        keys=(box.reserved, box.deadlines, box.clock, *box.levels, box.queue, box.dlq),
-        args=("", now_us),
-        read=read,
-    )
-
-
 def subscribe(lane: Lane, box: Inbox, *, types: Sequence[str]) -> Call[Reply]:
     """Add message types to an agent's subscriptions: OK with how many were new."""
-    return Call(script=_SUBSCRIBE, keys=(lane.key, box.subs), args=(lane.seq, *types), read=_reply)
+    return Call(script=_SUBSCRIBE, keys=(lane.key, box.subs), args=(lane.seq, *types), read=reply_of)
 
 
 def unsubscribe(lane: Lane, box: Inbox, *, types: Sequence[str]) -> Call[Reply]:
     """Take message types from an agent's subscriptions, all where none is named: OK with how many."""
-    return Call(script=_UNSUBSCRIBE, keys=(lane.key, box.subs), args=(lane.seq, *types), read=_reply)
+    return Call(script=_UNSUBSCRIBE, keys=(lane.key, box.subs), args=(lane.seq, *types), read=reply_of)

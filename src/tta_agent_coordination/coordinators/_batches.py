@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tta_agent_coordination import _clock, _keys
+from tta_agent_coordination import _clock
 from tta_agent_coordination.coordinators import _validation as check
+from tta_agent_coordination.coordinators._addressing import Addressing
 from tta_agent_coordination.coordinators._leases import Leases
 from tta_agent_coordination.coordinators._sending import Sender, SendOptions
 from tta_agent_coordination.coordinators._subscriptions import Subscriptions
@@ -18,22 +19,12 @@ from tta_agent_coordination.models import AgentId, AgentMessage
 __all__ = ["Batches"]
 
 
-class Batches:
+class Batches(Addressing):
     """The batch operations of a coordinator."""
 
-    _pfx: str
-    _hash_tags: bool
-    _queue_size: int
     _sender: Sender
     _leases: Leases
     _subscriptions: Subscriptions
-
-    def _box(self, agent_id: AgentId) -> _keys.Inbox:
-        return _keys.inbox(self._pfx, agent_id, hash_tags=self._hash_tags)
-
-    def _limit(self) -> int:
-        """Return the size limit; TTA assigns the attribute, so it is checked where it is read."""
-        return check.whole("queue_size", self._queue_size, low=1)
 
     async def send_many(
         self,

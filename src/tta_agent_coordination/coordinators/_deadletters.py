@@ -6,8 +6,8 @@ import secrets
 from collections.abc import AsyncIterator, Iterable
 
 from tta_agent_coordination import _clock, _codec, _keys
-from tta_agent_coordination._redis import scripts
-from tta_agent_coordination._redis.scripts import Status
+from tta_agent_coordination._redis import upkeep_scripts as scripts
+from tta_agent_coordination._redis.replies import Status
 from tta_agent_coordination.coordinators._calls import Calls
 from tta_agent_coordination.messaging import DeadLetter
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tta_agent_coordination import _clock, _codec, _keys
-from tta_agent_coordination._redis import scripts
+from tta_agent_coordination._redis import upkeep_scripts as scripts
 from tta_agent_coordination.coordinators._calls import Calls
 from tta_agent_coordination.coordinators._deadletters import cause_and_time
 from tta_agent_coordination.messaging import InboxStats, MessageExplanation, QueueMessage

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tta_agent_coordination import _keys
+from tta_agent_coordination.coordinators._addressing import Addressing
 from tta_agent_coordination.coordinators._leases import Leases
 from tta_agent_coordination.models import AgentId
 
 __all__ = ["Ownership"]
 
 
-class Ownership:
+class Ownership(Addressing):
     """The part of a coordinator that couples leases to registrations."""
 
-    _pfx: str
-    _hash_tags: bool
     _leases: Leases
 
     def bind_leases(self, agent_id: AgentId, epoch: Callable[[], int | None] | None) -> None:
@@ -51,5 +50,4 @@ class Ownership:
         Raises:
             MessageCoordinatorError: If the store failed.
         """
-        box = _keys.inbox(self._pfx, agent_id, hash_tags=self._hash_tags)
-        return await self._leases.return_owned(box, epoch)
+        return await self._leases.return_owned(self._box(agent_id), epoch)

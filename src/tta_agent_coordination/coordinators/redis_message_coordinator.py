@@ -1,7 +1,8 @@
 """Owns `RedisMessageCoordinator`: v0's interface over one Lua script an operation.
 
-The shell only: it checks arguments and hands over to `_sending`, `_leases`, `_subscriptions`, `_deadletters`
-and `_inspect`. What an operation does, and in which order, stands in the script of its name.
+The shell only: it checks arguments and hands over to `_sending`, `_leases` and `_subscriptions`. What an
+operation does, and in which order, stands in the script of its name. `_batches`, `_ownership` and `_upkeep`
+hold the operations that stand apart.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from tta_agent_coordination import _clock, _keys
 from tta_agent_coordination._clock import Clock
 from tta_agent_coordination._redis.client import Client, from_url, is_cluster
 from tta_agent_coordination._redis.scripts import Retry
-from tta_agent_coordination.coordinators import _inspect
 from tta_agent_coordination.coordinators import _validation as check
 from tta_agent_coordination.coordinators._batches import Batches
 from tta_agent_coordination.coordinators._calls import Calls
@@ -28,24 +28,17 @@ from tta_agent_coordination.coordinators._ownership import Ownership
 from tta_agent_coordination.coordinators._renewal import LeaseKeeper, lease_keeper
 from tta_agent_coordination.coordinators._sending import Sender, SendOptions
 from tta_agent_coordination.coordinators._subscriptions import Subscriptions
+from tta_agent_coordination.coordinators._upkeep import Upkeep
 from tta_agent_coordination.coordinators._waking import Waker
 from tta_agent_coordination.interfaces import MessageCoordinator
-from tta_agent_coordination.messaging import (
-    DeadLetter,
-    FailureType,
-    InboxStats,
-    MessageExplanation,
-    MessageResult,
-    MessageSubscription,
-    ReceivedMessage,
-)
+from tta_agent_coordination.messaging import FailureType, MessageResult, MessageSubscription, ReceivedMessage
 from tta_agent_coordination.metrics import InMemoryMetrics, MessageMetrics
 from tta_agent_coordination.models import AgentId, AgentMessage, MessageType
 
 __all__ = ["RedisMessageCoordinator"]
 
 
-class RedisMessageCoordinator(Batches, Ownership, MessageCoordinator):
+class RedisMessageCoordinator(Batches, Ownership, Upkeep, MessageCoordinator):
     """Durable inboxes on Redis, delivered at least once, highest priority first and FIFO inside a level.
 
     Each operation is one Lua script and one round trip: it happens as a whole or not at all. A command that
@@ -191,9 +184,6 @@ class RedisMessageCoordinator(Batches, Ownership, MessageCoordinator):
 
     def _reserved_hash(self, agent_id: AgentId) -> str:
         return self._box(agent_id).reserved.decode()
-
-    def _now(self) -> str:
-        return _clock.script_time(self._clock)
 
     def _retry(self) -> Retry:
         return Retry(
@@ -510,72 +500,6 @@ class RedisMessageCoordinator(Batches, Ownership, MessageCoordinator):
         self._queue_size, self._retry_attempts = size, attempts
         self._backoff_base, self._backoff_factor, self._backoff_max = base, factor, longest
         return Done()
-
-    async def stats(self, agent_id: AgentId) -> InboxStats:
-        """Count what an inbox holds, in one moment; nothing is changed.
-
-        Raises:
-            MessageCoordinatorError: If the store failed.
-        """
-        return await _inspect.stats(self._calls, self._box(agent_id), now_us=self._now())
-
-    async def explain(self, message_id: str, agent_id: AgentId) -> MessageExplanation | None:
-        """Say where a message is and why; nothing is changed.
-
-        It looks page by page, so a message that moves meanwhile may be missed.
-
-        Returns:
-            The first copy found, or None: never sent, acknowledged, purged, or in another inbox.
-
-        Raises:
-            MessageCoordinatorError: If the store failed.
-        """
-        return await _inspect.explain(
-            self._calls, agent_id, self._box(agent_id), message_id, now_us=self._now()
-        )
-
-    async def dead_letters(self, agent_id: AgentId) -> list[DeadLetter]:
-        """Return an inbox's dead letters, the oldest first, read in pages of up to 1,000.
-
-        Raises:
-            MessageCoordinatorError: If the store failed.
-        """
-        return await self._dead.list(self._box(agent_id))
-
-    async def requeue_dead(self, agent_id: AgentId, ids: Sequence[str]) -> int:
-        """Send dead letters again: without attempts, expiries and expiry, at the back, up to `queue_size`.
-
-        Each letter goes at most once; 100 letters are one atomic step. What cannot be read stays dead.
-
-        Args:
-            agent_id: Whose inbox.
-            ids: Ids from `dead_letters`; unknown ones are passed over.
-
-        Returns:
-            How many were sent.
-
-        Raises:
-            MessageCoordinatorError: If the store failed.
-        """
-        limit = self._limit()
-        box = self._box(agent_id)
-        await self._discovery.register([box])
-        return await self._dead.requeue(box, ids, now_us=self._now(), audit=self._audit, limit=limit)
-
-    async def purge_dead(self, agent_id: AgentId, ids: Sequence[str] | None = None) -> int:
-        """Delete dead letters for good.
-
-        Args:
-            agent_id: Whose inbox.
-            ids: Ids from `dead_letters`; None for all.
-
-        Returns:
-            How many were deleted.
-
-        Raises:
-            MessageCoordinatorError: If the store failed.
-        """
-        return await self._dead.purge(self._box(agent_id), ids)
 
 
 def _agent_of(box: _keys.Inbox) -> AgentId:
