@@ -3,6 +3,8 @@
 1. The ledger fits and holds a passed `verify`; `dist/` is the ledger's; the tag is what it was.
 2. A draft is made, or the one that a run before left is taken up.
 3. What it lacks is uploaded; a file that is there with the same digest stays, with another one it is refused.
+   The ledger there may be an earlier one: `verify` adds a line each time it runs, and a workflow of which all
+   jobs ran again has a new one. It stays when it is whole, opens as this one and holds a passed `verify`.
 4. Everything is read back, and only then the draft becomes public.
 
 It leaves no line: the ledger is one of the files, and what it would say is what GitHub shows.
@@ -20,7 +22,7 @@ from release.binding import bound, index_mode
 from release.checkout import Checkout
 from release.context import Context
 from release.dist import dist_problems
-from release.github import GitHub, Release, take_token
+from release.github import UPLOADED, GitHub, Release, take_token
 from release.ledger import NAME, Ledger
 from release.model import Checked, Kind, Problem, Refused, Report
 from release.plan import unproved
@@ -34,6 +36,9 @@ __all__ = ["NOT_PUBLISHED", "notes_of", "run", "status_line"]
 README = "README.md"
 NOT_PUBLISHED = "**Not yet published.**"
 """How README's status line begins until there is a release."""
+
+
+_EARLIER = "of an earlier run for the same files, which stays: "
 
 
 def status_line(project: str, version: str) -> str:
@@ -68,10 +73,12 @@ def run(stage: str, context: Context) -> Report:
             title = f"{opening.project} {opening.version}"
             github.create(title=title, notes=text, prerelease=version.is_prerelease)
             context.console.print(f"  {github.tag}: drafted", markup=False)
-        kept, added = _bring(context, github, files, found)
+        digests = {file.name: digest(file) for file in files}
+        earlier = _earlier_ledger(github, found, ledger, digests[NAME])
+        digests |= earlier
+        kept, added = _bring(context, github, files, found, digests)
         # What GitHub has is read once more, so that nothing becomes public which was only sent.
         standing = github.release()
-        digests = {file.name: digest(file) for file in files}
         if standing is None or {each.name: github.sha256(each) for each in standing.assets} != digests:
             raise Refused(_incomplete(github))
         if standing.is_draft or standing.is_prerelease is not version.is_prerelease:
@@ -86,7 +93,10 @@ def run(stage: str, context: Context) -> Report:
         f"{kept} there already",
         checked=[
             Checked(what="release", found=standing.url or f"{github.repository} {github.tag}"),
-            *(Checked(what=name, found=f"sha256 {sha256}") for name, sha256 in digests.items()),
+            *(
+                Checked(what=name, found=f"{_EARLIER if name in earlier else ''}sha256 {sha256}")
+                for name, sha256 in digests.items()
+            ),
             Checked(what="notes", found=f"{changelog.FILE}, section {opening.version}"),
             Checked(what=README, found=_readme(context.root, opening.project, opening.version)),
         ],
@@ -139,16 +149,47 @@ def _files(context: Context, ledger: Ledger, folder: Path) -> list[Path]:
     return [*dists, context.ledger / NAME, made]
 
 
-def _bring(context: Context, github: GitHub, files: list[Path], found: Release | None) -> tuple[int, int]:
+def _earlier_ledger(github: GitHub, found: Release | None, ledger: Ledger, ours: str) -> dict[str, str]:
+    """Name and digest of the ledger on GitHub, when it is another one that vouches for this release as well.
+
+    Args:
+        github: The release there.
+        found: What it has.
+        ledger: The ledger here.
+        ours: SHA-256 of its file.
+    """
+    assets = found.assets if found is not None else ()
+    asset = next((each for each in assets if each.name == NAME and each.state == UPLOADED), None)
+    if asset is None or github.sha256(asset) == ours:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="tta-announce-") as folder:
+        sha256 = digest(github.fetch(asset, Path(folder)))
+        try:
+            there = Ledger.read(Path(folder))
+        except Refused:
+            return {}
+        vouches = there.torn is None and there.opening == ledger.opening and not unproved(there, ("verify",))
+    return {NAME: sha256} if vouches else {}
+
+
+def _bring(
+    context: Context, github: GitHub, files: list[Path], found: Release | None, wanted: Mapping[str, str]
+) -> tuple[int, int]:
     """Steps 2 and 3; returns how many files were there already and how many were uploaded.
+
+    Args:
+        context: The stage's context.
+        github: The release there.
+        found: What it has.
+        files: What it must have.
+        wanted: Their digests there.
 
     Raises:
         Refused: before anything is sent, with every file that has other bytes, or is none of this release's.
     """
     assets = {each.name: each for each in found.assets} if found is not None else {}
-    torn = [name for name, each in assets.items() if each.state != "uploaded"]
+    torn = [name for name, each in assets.items() if each.state != UPLOADED]
     there = {name: github.sha256(each) for name, each in assets.items() if name not in torn}
-    wanted = {file.name: digest(file) for file in files}
     problems = _asset_problems(github.tag, there, wanted)
     if problems:
         raise Refused(*problems)

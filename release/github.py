@@ -19,7 +19,7 @@ from release.model import Kind, Problem, Refused
 from release.rules.archives import digest
 from release.runner import Finished, Runner
 
-__all__ = ["TOKENS", "Asset", "GitHub", "Release", "take_token"]
+__all__ = ["TOKENS", "UPLOADED", "Asset", "GitHub", "Release", "take_token"]
 
 TOKENS = ("GH_TOKEN", "GITHUB_TOKEN")
 """What gh authenticates with, the first one that is set."""
@@ -38,6 +38,9 @@ _PASSING = re.compile(
 
 _ABSENT = "release not found"
 
+UPLOADED = "uploaded"
+"""How GitHub calls the state of a file that it has whole."""
+
 
 class _Answer(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
@@ -47,8 +50,8 @@ class Asset(_Answer):
     """One file of a release, as GitHub has it."""
 
     name: str
-    state: str = "uploaded"
-    """`uploaded`; everything else is an upload that was cut short."""
+    state: str = UPLOADED
+    """`UPLOADED`; everything else is an upload that was cut short."""
     digest: Annotated[str, BeforeValidator(lambda value: value or "")] = ""
     """`sha256:` and the hex digits; empty where gh or GitHub is too old to say."""
 
@@ -119,8 +122,12 @@ class GitHub:
         if asset.digest.startswith("sha256:"):
             return asset.digest.removeprefix("sha256:")
         with tempfile.TemporaryDirectory(prefix="tta-announce-") as folder:
-            self._change("download", "--pattern", asset.name, "--dir", folder)
-            return digest(Path(folder) / asset.name)
+            return digest(self.fetch(asset, Path(folder)))
+
+    def fetch(self, asset: Asset, folder: Path) -> Path:
+        """Download an asset into a folder that has no file of its name; returns the file."""
+        self._change("download", "--pattern", asset.name, "--dir", str(folder))
+        return folder / asset.name
 
     def _change(self, verb: str, *words: str) -> None:
         self._checked(self._run(verb, self.tag, *words))

@@ -64,8 +64,9 @@ class Proxy:
         self.passed[name] += 1
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
         # h11 wants to have seen the end of the request before it switches protocol.
-        while not isinstance(wire.next_event(), h11.EndOfMessage):
-            wire.receive_data(await reader.read(_READ))
+        while not isinstance(event := wire.next_event(), h11.EndOfMessage):
+            if event is h11.NEED_DATA:
+                wire.receive_data(await reader.read(_READ))
         writer.write(wire.send(h11.Response(status_code=200, headers=[])) or b"")
         early, _ = wire.trailing_data
         there_writer.write(early)

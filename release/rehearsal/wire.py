@@ -88,8 +88,8 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         try:
             request = await _request(wire, reader, writer)
         except h11.RemoteProtocolError as error:
-            if wire.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-                await _answer(wire, writer, _plain(error.error_status_hint, str(error)))
+            # A request is read when no answer is on its way, so that there may be one now.
+            await _answer(wire, writer, _plain(error.error_status_hint, str(error)))
             return
         if request is None:
             return

@@ -1,5 +1,6 @@
 """The `announce` stage against a recording `gh`: what becomes public, in which order, and what never does."""
 
+import datetime as dt
 import json
 import os
 from collections.abc import Sequence
@@ -200,6 +201,63 @@ def test_other_bytes_under_a_files_name_are_refused_naming_both(stage: Stage) ->
     assert f"delete-asset {stage.tag} {name}" in refused.problems[0].remedy
     assert stage.verbs == ["create", "upload", "upload"]
     assert stage.release["isDraft"] is True
+
+
+def ledger_there(stage: Stage) -> str:
+    """What the release on GitHub shows of its ledger."""
+    return stage.digests["ledger.jsonl"].removeprefix("sha256:")
+
+
+@pytest.mark.parametrize("draft", [False, True])
+@pytest.mark.parametrize("again", ["verify alone", "all jobs"])
+def test_the_ledger_of_an_earlier_run_for_the_same_files_stays(stage: Stage, again: str, draft: bool) -> None:
+    """`verify` always runs, and all jobs of a workflow may run again: the same command ends well."""
+    stage.run()
+    before, said = list(stage.verbs), ledger_there(stage)
+    stage.rewrite(isDraft=draft)
+    ledger = stage.repo.root / "ledger" / "ledger.jsonl"
+    later = NOW + dt.timedelta(hours=1)
+    if again == "all jobs":
+        ledger.unlink()
+        opened = stage.ledger.opening
+        add(Ledger.create(ledger.parent, opened, at=later), "verify", at=later)
+    else:
+        add(stage.ledger, "verify", at=later)
+    assert digest(ledger) != said
+    report = stage.run()
+    assert "0 uploaded, 4 there already" in report.sentence
+    assert stage.release["isDraft"] is False
+    assert ledger_there(stage) == said
+    (shown,) = [each.found for each in report.checked if each.what == "ledger.jsonl"]
+    assert shown == f"of an earlier run for the same files, which stays: sha256 {said}"
+    changed = [verb for verb in stage.verbs[len(before) :] if verb != "download"]
+    assert changed == (["edit"] if draft else [])
+
+
+@pytest.mark.parametrize("how", ["of other files", "not verified", "torn", "edited", "no ledger at all"])
+def test_another_ledger_than_this_releases_is_refused(stage: Stage, how: str) -> None:
+    """Whatever lies there under the ledger's name must vouch for exactly these files, whole."""
+    elsewhere = stage.repo.root.parent / "elsewhere"
+    opened = stage.ledger.opening
+    if how == "of other files":
+        opened = replace(opened, artifacts=opened.artifacts[:1])
+    other = Ledger.create(elsewhere, opened, at=NOW - dt.timedelta(hours=1))
+    add(other, "verify", outcome=Outcome.FAILED if how == "not verified" else Outcome.PASSED)
+    file = elsewhere / "ledger.jsonl"
+    if how == "torn":
+        file.write_bytes(file.read_bytes() + b'{"torn')
+    if how == "edited":
+        file.write_bytes(file.read_bytes().replace(b'"n":1', b'"n":2'))
+    if how == "no ledger at all":
+        file.write_bytes(b"")
+    notes = stage.repo.root / "README.md"
+    stage.gh("create", stage.tag, "--draft", "--title", "t", "--notes-file", str(notes))
+    stage.gh("upload", stage.tag, str(file))
+    refused = stage.refused()
+    assert rules_of(refused) == ["announce.same-bytes"]
+    assert digest(file) in refused.problems[0].what
+    assert stage.release["isDraft"] is True
+    assert "upload" not in stage.verbs[2:]
 
 
 def test_a_torn_upload_is_sent_again(stage: Stage) -> None:

@@ -9,9 +9,13 @@ import pytest
 from release import pythons
 from release.context import Options
 from release.gates import test as gate
+from release.ledger import Ledger
 from release.model import Kind, Mode, Refused
+from release.rules.archives import measure
+from release.runner import LocalRunner
 from tests.release.gates.support import ScriptedRunner, make_context
 from tests.release.ledger_support import create
+from tests.release.repo_support import Repo
 
 PASSED = '<testcase classname="a" name="one"/>'
 SKIPPED = '<testcase classname="a" name="two"><skipped/></testcase>'
@@ -169,3 +173,41 @@ def test_run_refuses_a_tree_that_gives_no_wheel(tmp_path: Path, program: str, ru
     with pytest.raises(Refused, match="the backend said no") as caught:
         gate.run("test", context)
     assert caught.value.problems[0].rule == rule
+
+
+@pytest.mark.parametrize(
+    ("rest", "server", "said"),
+    [
+        (("-k", "one"), True, "only part of the suite is asked for"),
+        ((), False, "real server: NOT RUN"),
+        ((), True, "ledger line n=1"),
+    ],
+)
+def test_run_records_the_whole_suite_on_a_real_server_only(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, rest: tuple[str, ...], server: bool, said: str
+) -> None:
+    """Less than that proves less than a release claims; what an older run executed counts for nothing."""
+    monkeypatch.setattr(gate, "has_real_server", lambda: server)
+    (repo.root / "dist").mkdir()
+    wheel = repo.root / "dist" / "demo-0.1.0-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    head = repo.git("rev-parse", "HEAD")
+    create(repo.root / "ledger", commit=head, artifacts=(measure(wheel),), plan={"test": ("3.12",)})
+    stale = gate.coverage_file(repo.root, "3.12")
+    stale.parent.mkdir(parents=True)
+    stale.with_name(f"{stale.name}.worker").touch()
+    leg = Leg(repo.root, PASSED)
+
+    def answer(words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        if words[0] != "git":
+            return leg.answer(words, env)
+        done = LocalRunner()(words, cwd=repo.root)
+        return done.code, done.stdout
+
+    context, output = make_context(
+        repo.root, ScriptedRunner(answer), Options(mode=Mode.REHEARSAL, leg="3.12", rest=rest)
+    )
+    assert gate.run("test", context).kind is Kind.DONE
+    assert said in output.getvalue()
+    assert Ledger.read(repo.root / "ledger").passed("test", "3.12") is (server and not rest)
+    assert list(stale.parent.iterdir()) == []

@@ -1,7 +1,10 @@
 """The recording `gh`: it refuses what the real one refuses, so a stage that passes on it could pass there."""
 
+import hashlib
 import json
+import runpy
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +76,38 @@ def test_it_runs_by_itself_and_writes_every_call_down(tmp_path: Path) -> None:
     finished = subprocess.run([program, *words], capture_output=True, text=True, check=False)
     assert (finished.returncode, finished.stderr) == (1, "release not found\n")
     assert json.loads((tmp_path / "state" / CALLS).read_text(encoding="utf-8")) == words
+
+
+def test_its_exit_code_is_ghs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage tells an absent release from a failure by it."""
+    (tmp_path / "state").mkdir()
+    words = ["release", "view", "v1", "--json", "assets", "--repo", "o/r"]
+    monkeypatch.setattr(sys, "argv", [github.__file__, str(tmp_path / "state"), *words])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(github.__file__, run_name="__main__")
+    assert ended.value.code == 1
+
+
+def test_a_draft_is_filled_looked_at_and_published(
+    state: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The whole life of a release: what was sent is what is shown and served, until a file is taken away."""
+    notes = drafted(state)
+    assert call(state, "upload", "v1", str(notes)) == 0
+    assert call(state, "view", "v1", "--json", "assets,isDraft") == 0
+    shown = json.loads(capsys.readouterr().out)
+    said = hashlib.sha256(b"said").hexdigest()
+    assert shown == {
+        "isDraft": True,
+        "assets": [{"name": "notes.md", "state": "uploaded", "digest": f"sha256:{said}"}],
+    }
+    assert call(state, "download", "v1", "--pattern", "notes.md", "--dir", str(tmp_path / "state")) == 0
+    assert (tmp_path / "state" / "notes.md").read_bytes() == b"said"
+    assert call(state, "delete-asset", "v1", "notes.md", "--yes") == 0
+    assert call(state, "edit", "v1", "--draft=false", "--prerelease=false") == 0
+    capsys.readouterr()
+    assert call(state, "view", "v1", "--json", "assets,isDraft") == 0
+    assert json.loads(capsys.readouterr().out) == {"isDraft": False, "assets": []}
 
 
 def test_on_windows_it_is_a_command_file(tmp_path: Path) -> None:

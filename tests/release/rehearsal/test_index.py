@@ -280,6 +280,15 @@ async def test_page_shows_yanked_files_and_their_reason(counter: Counter) -> Non
     assert [file["yanked"] for file in (await counter.page())["files"]] == [True]
 
 
+async def test_yanking_leaves_other_projects_alone(counter: Counter) -> None:
+    """A file belongs to one project, whatever else the index holds."""
+    counter.index.create("another")
+    await counter.upload(await counter.minted())
+    counter.index.yank(WHEEL_NAME, "broken")
+    assert counter.index.projects["another"].files == {}
+    assert [file["yanked"] for file in (await counter.page())["files"]] == ["broken"]
+
+
 async def test_page_of_a_quarantined_project_is_hidden(counter: Counter) -> None:
     """Quarantine takes a project away from installers."""
     project = counter.index.create("demo-project")

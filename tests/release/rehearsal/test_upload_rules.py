@@ -428,6 +428,18 @@ def test_upload_takes_a_platform_that_the_index_serves(platform: str) -> None:
     assert platform_wheel(platform).problems == ()
 
 
+def test_upload_takes_a_dependency_by_name() -> None:
+    """Only what is installed past the index is refused."""
+    metadata = changed("Requires-Python", "Requires-Dist: redis>=6.2; extra == 'server'\nRequires-Python")
+    assert wheel(metadata).problems == ()
+
+
+def test_upload_says_once_that_a_summary_has_several_lines() -> None:
+    """The library that reads metadata refuses it as well, in other words."""
+    found = wheel(changed("A demonstration", "A demonstration\n  in two lines"))
+    assert [problem.rule for problem in found.problems] == ["metadata.summary"]
+
+
 def test_upload_takes_the_same_bytes_twice() -> None:
     """A repeated upload of the same bytes is success, so that a cut answer can be retried."""
     judgement = judged(form(WHEEL_NAME, WHEEL), project=stored())
@@ -466,6 +478,14 @@ def test_form_keeps_fields_and_bytes() -> None:
     assert isinstance(found, Form)
     assert found.fields == {"classifiers": ["a", "b"]}
     assert (found.filename, found.content) == (WHEEL_NAME, FILE[1])
+
+
+def test_form_leaves_other_files_out() -> None:
+    """A signature beside the file, as old clients send it, is not the file."""
+    signature = ('name="gpg_signature"; filename="x.asc"', b"signed")
+    found = uploads.parse_form(TYPE, multipart(signature, FILE))
+    assert isinstance(found, Form)
+    assert (found.filename, found.fields) == (WHEEL_NAME, {})
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,11 @@ def test_lock_is_read_for_this_machine_or_for_all() -> None:
     assert audit.locked(LOCK, everywhere=True) == [ONE, TWO]
 
 
+def test_empty_lines_of_a_lock_are_no_requirements() -> None:
+    """A lock may be set apart for its reader."""
+    assert audit.locked(f"\n{LOCK}\n\n") == [ONE]
+
+
 @pytest.mark.parametrize("line", ["one>=1.0", "one", "one==1.0,!=1.1", "-r other.txt"])
 def test_line_that_pins_nothing_is_refused(line: str) -> None:
     """An open version cannot be audited: tomorrow it is another one."""

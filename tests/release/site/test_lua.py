@@ -40,6 +40,15 @@ def test_header_without_purpose_is_refused() -> None:
         lua.read_header("bare", "-- just a comment\nlocal x = 1\n")
 
 
+def test_a_header_may_be_all_there_is() -> None:
+    """A script of comments alone, and text in front of the first number, are read as they stand."""
+    header = lua.read_header(
+        "bare", "-- Purpose: nothing yet\n-- KEYS:\n--   none so far\n--   1 to list x\n"
+    )
+    assert header.purpose == "nothing yet"
+    assert [(each.place, each.text) for each in header.keys] == [("1", "x")]
+
+
 def test_scripts_page_shows_every_part() -> None:
     """A bar inside a cell does not end the cell."""
     page = lua.scripts_page([lua.read_header("move", SOURCE)])

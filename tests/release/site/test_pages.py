@@ -1,8 +1,11 @@
 """The generated pages of this repository: complete, and every message says what to do."""
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 import tta_agent_coordination
@@ -56,6 +59,33 @@ def test_api_page_has_every_public_class_and_function() -> None:
     for name in tta_agent_coordination.__all__:
         if name != "__version__":
             assert re.search(rf"^\.\. auto\w+:: [\w.]+\.{name}$", PAGES["api.md"], re.MULTILINE), name
+
+
+def test_public_names_are_classes_and_functions_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A constant has its place in the text, and what two modules export is one thing."""
+    root, beside = ModuleType("demo"), ModuleType("demo.beside")
+
+    class Inbox:
+        """A class."""
+
+    class Full(Exception):  # noqa: N818 - as a user may call it
+        """An exception."""
+
+    def ask() -> None:
+        """A function."""
+
+    for module, names in ((root, [Inbox, Full]), (beside, [Inbox, ask])):
+        module.__dict__.update({each.__name__: each for each in names}, LIMIT=7)
+        module.__dict__["__all__"] = [*(each.__name__ for each in names), "LIMIT"]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    for each in (Inbox, Full, ask):
+        each.__module__ = "demo.inner"
+    monkeypatch.setattr(pages, "PACKAGE", "demo")
+    monkeypatch.setattr(pages, "BESIDE", ("beside", "absent"))
+    monkeypatch.setattr(pages, "find_spec", {"demo.beside": root, "demo.absent": None}.__getitem__)
+    assert pages.public_names() == {
+        "demo.inner": [("Full", "exception"), ("Inbox", "class"), ("ask", "function")]
+    }
 
 
 def test_metrics_page_names_what_prometheus_is_given() -> None:
