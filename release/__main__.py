@@ -6,6 +6,7 @@ output is `RESULT <kind> <stage>: <sentence>`.
 
 import argparse
 import datetime as dt
+import errno
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -46,6 +47,9 @@ STAGES: dict[str, tuple[str, str]] = {
     "rehearse": ("release.rehearsal.drive", "all of it, in order, offline, on an embedded index"),
 }
 """Stage -> module with `run(stage, context) -> Report`, and what the help says."""
+
+NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""A full disk, a file beyond what the system allows, a used-up quota: a person makes room and goes on."""
 
 TAKES_WORDS = {"prepare": 1, "check": sys.maxsize}
 """Stage -> words it takes at most; the others take none."""
@@ -136,11 +140,28 @@ def main(argv: Sequence[str], *, root: Path | None = None, console: Console | No
         one = f"{first.where}: {first.what.splitlines()[0]}"
         what = one if count == 1 else f"{count} problems, listed above"
         report = Report(kind=refused.kind, sentence=what, problems=refused.problems)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        report = _no_room(error)
     except KeyboardInterrupt:
         report = Report(kind=Kind.REFUSED, sentence="interrupted; the same command goes on where it stopped")
     show(stage, report, console)
     summarise(stage, report, context.ledger)
     return int(report.kind)
+
+
+def _no_room(error: OSError) -> Report:
+    """What to say where a stage could not write what it works with; the ledger's own words are its own."""
+    where = str(error.filename or "a file of this stage")
+    problem = Problem(
+        rule="main.room",
+        where=where,
+        what=f"could not be written: {error.strerror}",
+        remedy="make room (TMPDIR says where temporary files go), then run the same command again",
+    )
+    sentence = f"{where}: {problem.what}; the same command goes on where it stopped"
+    return Report(kind=Kind.REFUSED, sentence=sentence, problems=(problem,))
 
 
 def _without(stage: str, error: ModuleNotFoundError) -> Report:

@@ -67,11 +67,18 @@ FAULTS: Mapping[str, str] = {
     "TestPyPI down in an upload": "publish.index-up",
     "an index that lags": "index.visible",
     "a full disk in build": "build.dist-written",
+    "a full disk in a parallel job": "evidence.written",
     "a full disk in collect": "ledger.written",
+    "no room for the rest of a line in gates": "ledger.written",
+    "no room for the rest of a line in a parallel job": "evidence.written",
     "kill -9 at any step of build": "killed",
     "kill -9 at any step of gates": "killed",
+    "kill -9 at any step of a parallel job": "killed",
     "kill -9 at any step of collect": "killed",
     "kill -9 in an upload": "killed",
+    "kill -9 at any step of smoke": "killed",
+    "kill -9 at any step of verify": "killed",
+    "kill -9 at any step of announce": "killed",
 }
 """Fault -> id of the rule it is told by, or `killed`; the same command afterwards ends in the same state."""
 

@@ -1,7 +1,8 @@
 """Plays a stage over and over in processes that end before their time: `python -m tests.release.fault_child`.
 
 It has no threads, so it can fork: each attempt starts with everything imported. It prints what each attempt
-was cut short by, as JSON; what was left behind lies in the folders, for the tests to look at.
+was cut short by, as JSON; what was left behind lies in the folders, for the tests to look at. The index that
+smoke and verify ask is in the test's own process, at the address in `INDEX_AT`.
 """
 
 import errno
@@ -19,16 +20,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from release import build, collect, publish, pythons
+from release import announce, build, collect, publish, pythons, smoke, verify
 from release.binding import bound
 from release.context import Options
 from release.gates.gate import run_gate
+from release.indexes import INDEXES, IndexName
 from release.ledger import LOCK_NAME, NAME
 from release.model import Kind, Mode, Refused, Report
 from release.plan import GATES
-from release.runner import Finished
-from tests.release.build_support import replaying
+from release.rehearsal import github
+from release.runner import Finished, LocalRunner, Runner
+from tests.release.build_support import built, replaying
 from tests.release.repo_support import context_on
+from tests.release.smoke_support import Played
 
 Stage = Callable[[Path], object]
 
@@ -37,8 +41,15 @@ _CHANGING = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate"}
 _MOST = 300
 """More steps than any stage takes: a stage that never comes through is a defect."""
 
+BUILDS = {"build", "smoke", "verify"}
+"""Stages that need the tiny project's files: made once, before the first attempt."""
+
 DONE, REFUSED, BROKE = 0, 3, 4
 """Exit codes of an attempt."""
+
+HALF_SENT = "half a file sent"
+STRIDE = 61
+"""Bytes that a file may have more in each attempt with too little room: a fraction of a line."""
 
 
 def gates(root: Path) -> None:
@@ -51,12 +62,19 @@ def gates(root: Path) -> None:
             run_gate(context, ledger, stage, leg, lambda: ended)
 
 
+def apart(root: Path) -> None:
+    """One parallel job of the plan, which leaves an evidence file."""
+    context = context_on(root, options=Options(evidence=True))
+    ended = Report(kind=Kind.DONE, sentence="fine", figures={"checks": 3})
+    run_gate(context, bound(context, mode=None), "lint", "all", lambda: ended)
+
+
 def collected(root: Path) -> None:
     """The fan-in of all jobs' evidence."""
     collect.run("collect", context_on(root))
 
 
-def built(root: Path) -> None:
+def rebuilt(root: Path) -> None:
     """The build; what the front end makes is replayed."""
     build.run("build", replace(context_on(root), runner=replaying()))
 
@@ -65,6 +83,73 @@ def uploaded(root: Path) -> None:
     """The upload; the real twine is in this process's own group, so that a kill reaches both."""
     context = context_on(root, options=Options(mode=Mode.REHEARSAL))
     publish.run("testpypi", replace(context, runner=together))
+
+
+def smoked(root: Path) -> None:
+    """The smoke of what TestPyPI serves, half of the installations; each is played."""
+    index_at(IndexName.TESTPYPI)
+    context = context_on(root, options=Options(index="testpypi", mode=Mode.REHEARSAL, fast=True))
+    smoke.run("smoke", replace(context, runner=stepped(Played())))
+
+
+def verified(root: Path) -> None:
+    """The verification of what PyPI serves; the rebuild is replayed."""
+    index_at(IndexName.PYPI)
+    context = context_on(root, options=Options(mode=Mode.REHEARSAL))
+    verify.run("verify", replace(context, runner=stepped(replaying())))
+
+
+def announced(root: Path) -> None:
+    """The announcement, by a recording `gh` that keeps its releases beside the checkout."""
+    programs, kept = root.parent / "programs", root.parent / "github"
+    if not programs.exists():
+        github.install(programs, kept)
+    os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    context = context_on(root, options=Options(mode=Mode.REHEARSAL))
+    announce.run("announce", replace(context, runner=stepped(LocalRunner())))
+
+
+def index_at(name: IndexName) -> None:
+    """Let an index be the one at `INDEX_AT`."""
+    simple = f"{os.environ['INDEX_AT']}/simple"
+    INDEXES[name] = replace(INDEXES[name], simple_url=simple, files_host="127.0.0.1")
+
+
+_TOLD: list[Callable[[str, Callable[[], None]], None]] = []
+"""What a trap does when a program is about to start; the second argument is what the fault leaves of it."""
+
+
+def stepped(runner: Runner) -> Runner:
+    """A runner that tells the trap of each program; an upload to GitHub may be struck in its middle, too."""
+
+    def run(
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        show: bool = False,
+        timeout_s: float | None = None,
+    ) -> Finished:
+        words = [os.fspath(word) for word in argv]
+        for tell in _TOLD:
+            tell(f"before {Path(words[0]).name}", nothing)
+            if words[1:3] == ["release", "upload"]:
+                tell(HALF_SENT, partial(half_sent, Path(words[0]), tag=words[3], file=Path(words[4])))
+        return runner(words, cwd=cwd, env=env, show=show, timeout_s=timeout_s)
+
+    return run
+
+
+def nothing() -> None:
+    """Leave nothing."""
+
+
+def half_sent(gh: Path, *, tag: str, file: Path) -> None:
+    """Leave what GitHub keeps of an upload that was cut short: the file's name, and a state that says so."""
+    book = gh.parent.parent / "github" / github.STATE
+    releases = json.loads(book.read_text(encoding="utf-8"))
+    releases[tag]["assets"].append({"name": file.name, "state": "starter", "digest": None})
+    book.write_text(json.dumps(releases), encoding="utf-8")
 
 
 def together(
@@ -84,7 +169,16 @@ def together(
     return Finished(argv=words, code=done.returncode, stdout=done.stdout, stderr=done.stderr, took_ms=0)
 
 
-STAGES: dict[str, Stage] = {"gates": gates, "collect": collected, "build": built, "testpypi": uploaded}
+STAGES: dict[str, Stage] = {
+    "gates": gates,
+    "a parallel job": apart,
+    "collect": collected,
+    "build": rebuilt,
+    "testpypi": uploaded,
+    "smoke": smoked,
+    "verify": verified,
+    "announce": announced,
+}
 
 
 def attempt(stage: Stage, root: Path, before: Callable[[], None] | None = None) -> tuple[int, str]:
@@ -169,11 +263,32 @@ def trap(root: Path, at: int, note: Path, strike: Callable[[], None]) -> None:
             strike()
         sync(descriptor)
 
+    def told(name: str, leave: Callable[[], None]) -> None:
+        if step(name):
+            leave()
+            strike()
+
     os.write, os.fsync = half_written, synced
     sys.addaudithook(hook)
+    _TOLD.append(told)
 
 
-FAULTS: dict[str, Callable[[], None]] = {"kill": die, "full": no_space}
+def cramp(root: Path, at: int, note: Path) -> None:
+    """Let no file of this process grow beyond so many strides.
+
+    The system itself takes a part of what is written then, and refuses the rest.
+    """
+    import resource  # noqa: PLC0415 - not on every platform
+
+    del root, note
+    resource.setrlimit(resource.RLIMIT_FSIZE, (at * STRIDE, resource.RLIM_INFINITY))
+
+
+FAULTS: dict[str, Callable[[Path, int, Path], None]] = {
+    "kill": partial(trap, strike=die),
+    "full": partial(trap, strike=no_space),
+    "cramped": cramp,
+}
 
 
 def play(name: str, fault: str, template: Path, folder: Path) -> list[dict[str, object]]:
@@ -187,21 +302,24 @@ def play(name: str, fault: str, template: Path, folder: Path) -> list[dict[str, 
 
     Returns:
         For each attempt the copy, where it was struck, how it ended, the rules by which it refused, and how
-        the same command ended then. In the last one nothing struck: there is no such step any more.
+        the same command ended then. In the last one nothing struck: there is no such step any more. What the
+        first command left of the ledger's folder lies in `left` beside the checkout.
     """
     stage = STAGES[name]
     pythons.found = lambda: {f"{sys.version_info.major}.{sys.version_info.minor}": sys.executable}
-    if name == "build":
-        replaying()
+    if name in BUILDS:
+        built()
     played: list[dict[str, object]] = []
     for number in range(1, _MOST):
         copy, note = folder / str(number), folder / f"{number}.txt"
         shutil.copytree(template, copy, symlinks=True)
         root = copy / "clone"
-        code, rules = attempt(stage, root, partial(trap, root, number, note, FAULTS[fault]))
-        struck = note.exists()
+        code, rules = attempt(stage, root, partial(FAULTS[fault], root, number, note))
+        struck = note.exists() or code != DONE
+        if (root / "ledger").exists():
+            shutil.copytree(root / "ledger", copy / "left")
         then = attempt(stage, root)[0] if struck else code
-        at = note.read_text(encoding="utf-8") if struck else "the end"
+        at = note.read_text(encoding="utf-8") if note.exists() else "no more room" if struck else "the end"
         played.append({"copy": str(copy), "at": at, "first": code, "rules": rules, "then": then})
         if not struck:
             break

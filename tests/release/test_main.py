@@ -1,7 +1,9 @@
 """The command line: exit codes, the last line, and that every stage it names exists."""
 
+import errno
 import importlib
 import io
+import os
 import sys
 import types
 from pathlib import Path
@@ -92,6 +94,43 @@ def test_interrupt_says_that_the_command_can_be_repeated(
     code, lines = execute(tmp_path, "lint")
     assert code == 1
     assert "goes on where it stopped" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "where"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "wheel.whl"), "wheel.whl"),
+        (OSError(errno.EFBIG, os.strerror(errno.EFBIG)), "a file of this stage"),
+    ],
+)
+def test_a_full_disk_says_that_the_command_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, where: str
+) -> None:
+    """A traceback would leave a maintainer guessing whether anything is half done."""
+
+    def run(_stage: str, _context: Context) -> Report:
+        raise error
+
+    install_stage(monkeypatch, run)
+    code, lines = execute(tmp_path, "lint")
+    assert code == 1
+    assert lines[0] == f"PROBLEM {where}: could not be written: {error.strerror} [main.room]"
+    assert "run the same command again" in lines[1]
+    assert lines[-1].startswith(f"RESULT refused lint: {where}: could not be written")
+    assert lines[-1].endswith("goes on where it stopped")
+
+
+def test_other_errors_of_the_system_are_defects_and_shown_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody expected must not be dressed up as something a person can mend."""
+
+    def run(_stage: str, _context: Context) -> Report:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "lost")
+
+    install_stage(monkeypatch, run)
+    with pytest.raises(FileNotFoundError):
+        execute(tmp_path, "lint")
 
 
 def test_usage_errors_exit_with_two(capsys: pytest.CaptureFixture[str]) -> None:
