@@ -228,7 +228,7 @@ def registry_beat(
 def registry_deregister(
     lane: Lane, keys: Registry, *, now_us: str, name: str, epoch: int | None
 ) -> Call[RegistryReply]:
-    """Take a registration away: OK with its line, or LOST where it is not the newest; None is any."""
+    """Take a registration away: OK, with its line where it was the newest; None is any."""
     return Call(
         script=_DEREGISTER,
         keys=(

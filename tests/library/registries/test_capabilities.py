@@ -150,6 +150,44 @@ async def test_asked_by_method_where_there_is_one(make_registry: MakeRegistry) -
     assert len(await registry.list_registered()) == 2
 
 
+async def capability_keys(client: Any) -> set[bytes]:
+    """Return v0's keys of capabilities, the index among them."""
+    return set(await client.keys("ao:capabilities:*"))
+
+
+async def test_agent_that_registers_again_without_capabilities_has_none(
+    make_registry: MakeRegistry, client: Any
+) -> None:
+    """Broken: v0's readers give work to an agent for what only its predecessor could do."""
+    await make_registry().register(able("1", ("draw", None)))
+    assert await capability_keys(client) == {b"ao:capabilities:world:1", b"ao:capabilities:index"}
+    await make_registry().register(FakeAgent())
+    assert await capability_keys(client) == set()
+
+
+async def test_deregistering_takes_capabilities_away(make_registry: MakeRegistry, client: Any) -> None:
+    """Broken: v0's readers find an agent that has left by what it could do, for one TTL or for ever."""
+    registry = make_registry()
+    await registry.register(able("1", ("draw", None)))
+    await registry.register(able("2", ("draw", None)))
+    await registry.deregister(ONE)
+    assert await capability_keys(client) == {b"ao:capabilities:world:2", b"ao:capabilities:index"}
+    assert await client.smembers("ao:capabilities:index") == {b"ao:capabilities:world:2"}
+
+
+async def test_death_takes_capabilities_out_of_the_index(
+    make_registry: MakeRegistry, clock: ManualClock, client: Any
+) -> None:
+    """Broken: v0's index of capabilities grows with every agent that ever crashed."""
+    ours, theirs = make_registry(), make_registry()
+    await ours.register(able("1", ("draw", None)))
+    await theirs.register(able("2", ("draw", None)))
+    for _ in range(4):
+        clock.advance(TTL_S / 2)
+        await sweep(theirs)
+    assert await client.smembers("ao:capabilities:index") == {b"ao:capabilities:world:2"}
+
+
 async def test_odd_entries_are_passed_over(make_registry: MakeRegistry, client: Any) -> None:
     """Broken: what another program stored ends the search."""
     registry = make_registry()

@@ -154,6 +154,21 @@ async def test_hundreds_of_leases_come_back(
     assert len(await other.receive_many(WORLD, 1000, LEASE_S)) == 250
 
 
+async def test_leases_behind_five_hundred_of_others_come_back(
+    make_registry: MakeRegistry, make_coordinator: MakeCoordinator, clock: ManualClock
+) -> None:
+    """Broken: a page without a lease of the dead is taken for the last, or the next one begins too far on."""
+    _, coordinator = await bound(make_registry, make_coordinator)
+    other = make_coordinator()
+    finder = await finding(make_registry, make_coordinator)
+    await coordinator.send_many(INPUT, WORLD, [make_message(f"number-{n}") for n in range(1001)])
+    for who, number in ((coordinator, 50), (other, 450), (coordinator, 1), (other, 499), (coordinator, 1)):
+        assert len(await who.receive_many(WORLD, number, LEASE_S)) == number
+        clock.advance(0.001)
+    await die(clock, finder)
+    assert len(await other.receive_many(WORLD, 1000, LEASE_S)) == 52
+
+
 async def test_store_that_refuses_leaves_the_leases_to_run_out(
     make_registry: MakeRegistry,
     make_coordinator: MakeCoordinator,

@@ -126,6 +126,26 @@ async def test_suspect_that_heartbeats_is_alive_again(
     assert await names(theirs) == {"world:1": "alive"}
 
 
+async def test_suspect_that_drains_and_heartbeats_is_alive_again(
+    make_registry: MakeRegistry, clock: ManualClock
+) -> None:
+    """Broken: draining hides that an agent is suspect, so its next heartbeat does not save it."""
+    ours, theirs = make_registry(), make_registry()
+    await ours.register(FakeAgent())
+    deaths = noting(theirs)
+    for draining in (True, False):
+        clock.advance(TTL_S)
+        await sweep(theirs)
+        assert await ours.set_draining(ONE, draining=draining) is True
+        for _ in range(3):
+            await sweep(ours)
+            clock.advance(TTL_S * 0.9)
+            await sweep(theirs)
+        (entry,) = await theirs.list_registered()
+        assert (entry["liveness"], entry["draining"]) == ("alive", draining)
+    assert deaths == []
+
+
 async def test_agent_declared_dead_that_lives_registers_again_under_a_new_epoch(
     make_registry: MakeRegistry, clock: ManualClock
 ) -> None:

@@ -16,6 +16,7 @@ from tests.library.support.commands import count_commands
 from tests.library.support.servers import Lane
 from tests.library.support.waiting import eventually
 from tta_agent_coordination import AgentId, AgentRegistry, AgentRegistryError, Liveness, RedisAgentRegistry
+from tta_agent_coordination._redis import registry_scripts
 from tta_agent_coordination.testing import ManualClock
 
 ONE = AgentId(type="world", instance="1")
@@ -311,6 +312,31 @@ async def test_a_thousand_heartbeats_are_one_command(make_registry: MakeRegistry
     with count_commands(registry._redis) as counted:
         await membership.beat()
     assert counted.names == ["EVALSHA"] * 2
+
+
+async def test_heartbeats_of_many_come_before_the_sweep(
+    make_registry: MakeRegistry, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: agents that do not fit into the first script are swept as suspects by their own process."""
+    monkeypatch.setattr(registry_scripts, "AGENTS_A_SCRIPT", 2)
+    registry = make_registry()
+    async with registry.watch() as watch:
+        for number in range(5):
+            await registry.register(FakeAgent(instance=str(number)))
+        clock.advance(TTL_S)
+        await registry._membership.beat()
+        await registry.deregister(ONE)
+        told = [(await anext(watch)).kind.value for _ in range(6)]
+    assert told == ["registered"] * 5 + ["deregistered"]
+
+
+async def test_deleting_what_nobody_registered_is_told_to_nobody(make_registry: MakeRegistry) -> None:
+    """Broken: watchers hear that somebody left who was never there."""
+    registry = make_registry()
+    async with registry.watch() as watch:
+        await registry._delete(ONE)
+        await registry.register(FakeAgent())
+        assert (await anext(watch)).kind.value == "registered"
 
 
 async def test_state_that_is_not_json_leaves_the_last_one(make_registry: MakeRegistry, client: Any) -> None:

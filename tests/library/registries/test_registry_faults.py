@@ -328,6 +328,40 @@ async def test_callbacks_that_fail_are_told_and_hurt_nobody(
     assert "death of world:1 failed" in caplog.text
 
 
+@pytest.mark.parametrize("kind", ["gone", "superseded"])
+async def test_late_answer_says_nothing_of_a_newer_registration(
+    make_registry: MakeRegistry, kind: str
+) -> None:
+    """Broken: what a heartbeat learned of an old registration ends the one that took its place meanwhile."""
+    ours, theirs = make_registry(), make_registry()
+    await ours.register(FakeAgent())
+    if kind == "gone":
+        await theirs._delete(ONE)
+    else:
+        await theirs.register(FakeAgent())
+    answered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold_the_first(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        answer = await send(*args, **options)
+        if not answered.is_set():
+            answered.set()
+            await go_on.wait()
+        return answer
+
+    with intercept(ours._redis, hold_the_first):
+        late = asyncio.ensure_future(ours._membership.beat())
+        await answered.wait()
+        await ours.register(FakeAgent())
+        epoch = ours.epoch_of(ONE)
+        go_on.set()
+        await late
+        await ours._tasks.settle()
+    assert epoch is not None
+    assert ours.epoch_of(ONE) == epoch
+    (entry,) = await theirs.list_registered()
+    assert entry["epoch"] == epoch
+
+
 async def test_superseded_agent_without_a_callback_just_stops(make_registry: MakeRegistry) -> None:
     """Broken: a callback is needed to stay sound."""
     ours, theirs = make_registry(), make_registry()

@@ -15,7 +15,7 @@
 --   4 epoch    text     the registration, or empty for whichever it is
 --   5 channel  text     where listeners wait
 -- RETURNS:
---   ok lines | lost | stale
+--   ok lines | stale; no line where there was nothing to take away, or a newer registration
 -- INVARIANT: a registration is taken away only by its own epoch, or on purpose.
 -- COST: O(log n).
 local MEMBERS, DUE, SUSPECTS, INDEX, CAPABILITIES = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -28,9 +28,9 @@ redis.call('ZCARD', DUE)
 redis.call('ZCARD', SUSPECTS)
 redis.call('SCARD', CAPABILITIES)
 local epoch, _, seen, _, status = read_member(name)
-if ARGV[4] ~= '' and epoch ~= ARGV[4] then return remember('lost', '') end
+if ARGV[4] ~= '' and epoch ~= ARGV[4] then return remember('ok', '') end
 local v0 = redis.call('SREM', INDEX, AGENT)
-if not epoch and v0 == 0 then return remember('lost', '') end
+if not epoch and v0 == 0 then return remember('ok', '') end
 redis.call('DEL', AGENT)
 redis.call('DEL', CAPABILITY)
 redis.call('SREM', CAPABILITIES, CAPABILITY)
