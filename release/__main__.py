@@ -85,6 +85,14 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     )
     parser.add_argument("--changed", action="store_true", help="mutation: only what differs from main")
     parser.add_argument(
+        "--only",
+        metavar="MODULE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="mutation: only these modules, or those in these folders (release/ledger.py src)",
+    )
+    parser.add_argument(
         "--shard", metavar="I/N", help="mutation: the part of the mutants that is number I of N"
     )
     parser.add_argument(
@@ -106,11 +114,12 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     parser.add_argument("--expect-digests", metavar="SHA256", help="sha256 over the ledger's artefact list")
     values = vars(parser.parse_args(own))
     stage, words = values.pop("stage"), tuple(values.pop("words"))
+    only = tuple(values.pop("only"))
     taken = TAKES_WORDS.get(stage, 0)
     if len(words) > taken:
         parser.error(f"{stage} takes {'one word' if taken else 'no words'}, not {' '.join(words)!r}")
     version = words[0] if stage == "prepare" and words else None
-    return stage, Options(rest=rest, words=words, version=version, **values)
+    return stage, Options(rest=rest, words=words, version=version, only=only, **values)
 
 
 def main(argv: Sequence[str], *, root: Path | None = None, console: Console | None = None) -> int:

@@ -29,6 +29,8 @@ class Options:
     again: bool = False
     fast: bool = False
     changed: bool = False
+    only: tuple[str, ...] = ()
+    """Modules whose mutants are judged, or folders of modules."""
     shard: str | None = None
     """`i/n`: the mutants whose name hashes to part i of n."""
     sample: int | None = None

@@ -74,6 +74,7 @@ class Part(enum.StrEnum):
 
     ALL = "all"
     CHANGED = "changed"
+    ONLY = "only"
     SHARD = "shard"
     SAMPLE = "sample"
 
@@ -86,6 +87,8 @@ class Scope:
     shard: Shard | None = None
     seconds: int = 0
     """Of a sample."""
+    only: tuple[str, ...] = ()
+    """Modules, or folders of modules; empty unless the part is `only`."""
 
     @property
     def leg(self) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from release.gates.mutation.floors import REST, Floors
 from release.gates.mutation.mutants import Mutant, Verdict
 from release.gates.mutation.verdicts import (
     NOTICED,
-    REST,
     UNNOTICED,
     Explanation,
     Measured,
@@ -28,8 +28,9 @@ SHOWN = 12
 def write(
     folder: Path,
     measured: Sequence[Measured],
-    floors: Mapping[str, int],
+    floors: Floors,
     explained: Sequence[Explanation],
+    without: Sequence[str],
     *,
     part: str,
     leg: str,
@@ -44,7 +45,8 @@ def write(
         "leg": leg,
         "took_ms": took_ms,
         "mutmut": tool,
-        "rest_floor": floors.get(REST),
+        "rest_floor": floors.percent.get(REST),
+        "without_floor": {name: floors.none_yet.get(name, "") for name in without},
         "modules": {each.module: _module(each, floors, by_key) for each in measured},
         "not_mutated": [
             {"module": each.module, "line": each.line, "what": each.what, "why": each.why}
@@ -59,7 +61,7 @@ def write(
 
 
 def _module(
-    measured: Measured, floors: Mapping[str, int], explained: Mapping[tuple[str, str, str, str], Explanation]
+    measured: Measured, floors: Floors, explained: Mapping[tuple[str, str, str, str], Explanation]
 ) -> dict[str, object]:
     noticed, total = score(measured, explained)
     return {
@@ -72,7 +74,8 @@ def _module(
         "not_mutated": dict(Counter(each.why for each in measured.skipped)),
         "counts_as_noticed": noticed,
         "of": total,
-        "floor": floors.get(measured.module),
+        "floor": floors.percent.get(measured.module),
+        "may_stay_unexplained": floors.unexplained.get(measured.module, 0),
         "took_ms": measured.took_ms,
         "red_baseline": bool(measured.baseline),
         "failed": bool(measured.failure),
@@ -89,21 +92,31 @@ def _mutant(mutant: Mutant) -> dict[str, object]:
 
 def report_of(
     measured: Sequence[Measured],
-    floors: Mapping[str, int],
+    floors: Floors,
     explained: Sequence[Explanation],
+    without: Sequence[str],
     *,
     part: str,
     tool: str,
     took_ms: int,
 ) -> Report:
-    """The stage's report for a run that nothing refused, or the table above its problems."""
+    """The stage's report for a run that nothing refused, or the table above its problems.
+
+    Args:
+        measured: The modules of this run.
+        floors: What each must reach.
+        explained: The mutants that a person let be.
+        without: The modules of the whole tree that have no floor of their own yet.
+        part: Which part of the mutants it was.
+        tool: mutmut's version.
+        took_ms: The run's time.
+    """
     by_key = {each.key: each for each in explained}
     totals = {each: sum(module.count(each) for module in measured) for each in Verdict}
     noticed = sum(totals[each] for each in NOTICED)
     ran = noticed + sum(totals[each] for each in UNNOTICED)
     inert = sum(len(each.mutants) - len(each.runnable) for each in measured)
     passed_over = Counter(each.why for module in measured for each in module.skipped)
-    without = [each.module for each in measured if each.module not in floors and each.runnable]
     share = f"{noticed * 100 / ran:.2f} %" if ran else "nothing ran"
     checked = [
         Checked(
@@ -128,7 +141,7 @@ def report_of(
     )
     if without:
         names = ", ".join(without[:SHOWN]) + (", ..." if len(without) > SHOWN else "")
-        floor = f"together {floors[REST]} %" if REST in floors else "NONE, not even together"
+        floor = f"together {floors.percent[REST]} %" if REST in floors.percent else "NONE, not even together"
         checked.append(
             Checked(what="no floor of their own", found=f"{len(without)} modules ({floor}): {names}")
         )
@@ -144,6 +157,7 @@ def report_of(
             **{str(kind).replace(" ", "_"): count for kind, count in totals.items()},
             "not_mutated": passed_over.total(),
             "without_floor": len(without),
+            "unexplained": sum(len(unexplained(each, by_key)) for each in measured),
             "took_ms": took_ms,
         },
         tools={"mutmut": tool, "pytest": version("pytest")},
@@ -151,12 +165,15 @@ def report_of(
 
 
 def _against_floor(
-    measured: Measured, floors: Mapping[str, int], explained: Mapping[tuple[str, str, str, str], Explanation]
+    measured: Measured, floors: Floors, explained: Mapping[tuple[str, str, str, str], Explanation]
 ) -> str:
-    """How a module stands against its floor, and whether the floor can rise."""
-    if measured.module not in floors:
+    """How a module stands against its floor, and whether the floor can rise or fewer can stay unexplained."""
+    floor = floors.percent.get(measured.module)
+    if floor is None:
         return ""
     noticed, total = score(measured, explained)
     reached = noticed * 100 // total if total else 100
-    raised = f"; the floor can rise to {reached} %" if reached > floors[measured.module] else ""
-    return f" (floor {floors[measured.module]} %, reached {reached} %{raised})"
+    raised = f"; the floor can rise to {reached} %" if reached > floor else ""
+    left, allowed = len(unexplained(measured, explained)), floors.unexplained.get(measured.module, 0)
+    stay = f"; {left} unexplained of {allowed} that may be" if allowed else ""
+    return f" (floor {floor} %, reached {reached} %{raised}{stay})"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from release.context import Context
+from release.gates.mutation.floors import FLOORS
 from release.gates.mutation.verdicts import SURVIVORS
 from release.model import Problem, Refused
 from release.runner import Finished
@@ -37,8 +38,6 @@ class Settings:
     """Folders whose modules are mutated."""
     left_out: tuple[str, ...]
     """Patterns of modules that are not."""
-    floors: Mapping[str, int]
-    """Module, or `*` -> whole per cent."""
     tests: Mapping[str, Sequence[str]]
     """Module -> files or folders of the tests that judge it, where names and imports do not tell."""
 
@@ -50,7 +49,6 @@ class Settings:
         return cls(
             roots=tuple(mutmut.get("source_paths", ())),
             left_out=tuple(mutmut.get("do_not_mutate", ())),
-            floors=dict(tool.get("tta-release", {}).get("mutation-floors", {})),
             tests=dict(tool.get("tta-release", {}).get("mutation-tests", {})),
         )
 
@@ -130,7 +128,7 @@ def outside(root: Path, names: Iterable[str], *, tool: str) -> str:
     digest = hashlib.sha256(f"{sys.version} mutmut {tool}".encode())
     for name in names:
         followed = name.endswith(".py") and name.startswith(SOURCE_ROOTS)
-        if followed or name.endswith(".md") or name == SURVIVORS:
+        if followed or name.endswith(".md") or name in (FLOORS, SURVIVORS):
             continue
         data = (root / name).read_bytes()
         if name == "pyproject.toml":

@@ -1,7 +1,7 @@
 """The `mutation` stage itself: what was asked for, what refuses, what is recorded.
 
 A whole run or a shard is evidence for a release. A sample counts in a rehearsal only, and a run over what
-changed is for a person or a pull request and is recorded nowhere.
+changed or over chosen modules is for a person or a pull request and is recorded nowhere.
 """
 
 import importlib.metadata
@@ -9,21 +9,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from release.binding import bound_or_none, record
 from release.checkout import MAIN, Checkout
 from release.context import Context, Options
 from release.gates.mutation.campaign import Campaign, Part, Scope, sampled_modules
+from release.gates.mutation.floors import FLOORS, Floors, floor_problems, read_floors
 from release.gates.mutation.imports import Graph
-from release.gates.mutation.mutants import Shard
+from release.gates.mutation.mutants import Shard, function_lines
 from release.gates.mutation.report import report_of, write
 from release.gates.mutation.scratch import Kept, Settings, ask_git, files, git, outside, snapshot
 from release.gates.mutation.verdicts import (
     SURVIVORS,
     Measured,
     explanation_problems,
-    floor_problems,
     is_surely_under,
     is_under,
     judge,
@@ -40,8 +40,9 @@ _REST_IS_UNDER = {
     Part.SHARD: is_surely_under,
     Part.SAMPLE: is_surely_under,
     Part.CHANGED: None,
+    Part.ONLY: None,
 }
-"""How modules without a floor of their own are held against `*`: a change may be to the weakest of them."""
+"""How modules without a floor of their own are held against `*`: a chosen one may be the weakest of them."""
 
 
 def scope_of(options: Options) -> Scope:
@@ -50,10 +51,13 @@ def scope_of(options: Options) -> Scope:
     Raises:
         Refused: when they contradict each other, or ask for a sample of a release.
     """
-    if sum([options.changed, options.shard is not None, options.sample is not None]) > 1:
-        raise Refused(_usage("--changed, --shard and --sample exclude each other"), kind=Kind.USAGE)
+    asked = [options.changed, bool(options.only), options.shard is not None, options.sample is not None]
+    if sum(asked) > 1:
+        raise Refused(_usage("--changed, --only, --shard and --sample exclude each other"), kind=Kind.USAGE)
     if options.changed:
         return Scope(part=Part.CHANGED)
+    if options.only:
+        return Scope(part=Part.ONLY, only=options.only)
     if options.shard is not None:
         shard = Shard.read(options.shard)
         if shard is None:
@@ -71,14 +75,13 @@ def scope_of(options: Options) -> Scope:
 def run(stage: str, context: Context) -> Report:
     """Measure what was asked for, judge it, leave `report/mutation.json`, record the evidence."""
     scope = scope_of(context.options)
-    ledger = bound_or_none(context)
+    recorded = scope.part not in (Part.CHANGED, Part.ONLY)
+    ledger = bound_or_none(context) if recorded else None
     sampled = scope.part is Part.SAMPLE
     if sampled and ledger is not None and ledger.opening.mode is Mode.RELEASE:
         raise Refused(_no_sample("ledger/ledger.jsonl"))
     if done(ledger, stage, scope.leg, again=context.options.again):
         return Report(kind=Kind.DONE, sentence=f"{scope.leg} passed before; `-- --again` repeats it")
-    if scope.part is Part.CHANGED:
-        ledger = None
     try:
         report = _work(context, scope, tool=mutmut_version())
     except Refused as refused:
@@ -104,24 +107,31 @@ def _work(context: Context, scope: Scope, *, tool: str) -> Report:
             return Report(kind=Kind.DONE, sentence=f"no module to mutate: nothing differs from {MAIN}")
         measured = campaign.measure()
     took_ms = round((time.monotonic() - began) * 1000)
-    floors = campaign.settings.floors
     explained, problems = read_explanations(_text(context.root / SURVIVORS))
-    problems += floor_problems(floors, _floors_before(context), campaign.graph.sources.__contains__)
+    floors, unreadable = read_floors(_text(context.root / FLOORS))
+    sources = campaign.graph.sources
+    functions = [
+        name for name in sources if campaign.settings.mutated(name) and function_lines(sources[name])
+    ]
+    problems += unreadable
+    problems += floor_problems(floors, _floors_before(context), sources.__contains__, functions)
     if scope.part is not Part.SAMPLE:
         problems += explanation_problems(explained, measured)
     problems += judge(measured, floors, explained, rest_is_under=_REST_IS_UNDER[scope.part])
     problems += _nothing_judged(scope, measured)
+    without = [name for name in functions if name not in floors.percent]
     write(
         context.root / "report",
         measured,
         floors,
         explained,
+        without,
         part=scope.part,
         leg=scope.leg,
         tool=tool,
         took_ms=took_ms,
     )
-    report = report_of(measured, floors, explained, part=scope.part, tool=tool, took_ms=took_ms)
+    report = report_of(measured, floors, explained, without, part=scope.part, tool=tool, took_ms=took_ms)
     if problems:
         for line in report.checked:
             context.console.print(f"  {line.what}  {line.found}", markup=False)
@@ -148,6 +158,8 @@ def _campaign(context: Context, scope: Scope, scratch: Path, *, tool: str) -> Ca
     elif scope.part is Part.CHANGED:
         changed = _changed(context)
         modules = [name for name in modules if name in changed]
+    elif scope.part is Part.ONLY:
+        modules = _chosen(modules, scope.only)
     return Campaign(
         context=context,
         scope=scope,
@@ -169,6 +181,22 @@ def _changed(context: Context) -> set[str]:
     return {name for name in (differing + untracked).split("\0") if name}
 
 
+def _chosen(modules: Sequence[str], only: Sequence[str]) -> list[str]:
+    """The modules that are named, or lie in a named folder.
+
+    Raises:
+        Refused: a name is of no module that is mutated.
+    """
+    chosen: set[str] = set()
+    for name in only:
+        found = {module for module in modules if PurePosixPath(module).is_relative_to(name)}
+        if not found:
+            what = f"--only {name} is no module that is mutated, and no folder of such"
+            raise Refused(_usage(what), kind=Kind.USAGE)
+        chosen |= found
+    return [module for module in modules if module in chosen]
+
+
 def _main(context: Context) -> str:
     """The main branch: the remote's, or where there is none the local one."""
     known = git(context, "for-each-ref", "--format=%(refname)", f"refs/remotes/{MAIN}", "refs/heads/main")
@@ -185,13 +213,13 @@ def _main(context: Context) -> str:
     return next((ref for ref in refs if ref.startswith("refs/remotes/")), refs[0])
 
 
-def _floors_before(context: Context) -> dict[str, int]:
-    """The floors on the main branch; empty where it is not known or has no pyproject.toml."""
+def _floors_before(context: Context) -> Floors:
+    """The floors on the main branch; none where it is not known or has no such file."""
     for ref in (f"refs/remotes/{MAIN}", "refs/heads/main"):
-        found = ask_git(context, "cat-file", "blob", f"{ref}:pyproject.toml")
+        found = ask_git(context, "cat-file", "blob", f"{ref}:{FLOORS}")
         if found.ok:
-            return dict(Settings.read(found.stdout).floors)
-    return {}
+            return read_floors(found.stdout)[0]
+    return Floors()
 
 
 def _nothing_judged(scope: Scope, measured: Sequence[Measured]) -> list[Problem]:
@@ -229,7 +257,8 @@ def _usage(what: str) -> Problem:
         rule="mutation.options",
         where="the command line",
         what=what,
-        remedy="`nox -s mutation -- --changed`, `-- --shard 2/4`, or nothing for everything",
+        remedy="`nox -s mutation -- --changed`, `-- --only release/ledger.py`, `-- --shard 2/4`, "
+        "or nothing for everything",
     )
 
 

@@ -1,8 +1,9 @@
-"""Whether the tests are good enough: floors, survivors that were explained, and what refuses.
+"""Whether the tests are good enough: survivors that were explained, floors kept, and what refuses.
 
 Pure. A module with a floor is judged: each of its mutants is noticed by the module's own tests or explained
-in `release/mutation-survivors.toml`, and at least the floor's per cent of what can be noticed is. Modules
-without a floor are held together against the floor named `*`, and the output says which they are.
+in `release/mutation-survivors.toml`, but for as many as `floors` still lets it leave unexplained, and at
+least the floor's per cent of what can be noticed is. Modules without a floor are held together against the
+floor named `*`, and the output says which they are.
 """
 
 import math
@@ -13,16 +14,15 @@ from typing import cast
 
 import tomlkit
 
+from release.gates.mutation.floors import REST, Floors
 from release.gates.mutation.mutants import Mutant, Skipped, Verdict
 from release.model import Problem
 
 __all__ = [
-    "REST",
     "SURVIVORS",
     "Explanation",
     "Measured",
     "explanation_problems",
-    "floor_problems",
     "is_surely_under",
     "is_under",
     "judge",
@@ -34,9 +34,6 @@ __all__ = [
 
 SURVIVORS = "release/mutation-survivors.toml"
 """Where mutants that no test notices are explained, one by one."""
-
-REST = "*"
-"""The floor over all modules that have none of their own."""
 
 EQUIVALENT = "equivalent"
 """The mutant behaves like the original: nothing could notice it. It does not count."""
@@ -154,39 +151,6 @@ def explanation_problems(explained: Iterable[Explanation], measured: Iterable[Me
     ]
 
 
-def floor_problems(
-    floors: Mapping[str, int], before: Mapping[str, int], exists: Callable[[str], bool]
-) -> list[Problem]:
-    """Floors that fell, vanished, or are of files that do not exist.
-
-    Args:
-        floors: The floors now, whole per cent.
-        before: The floors on the main branch.
-        exists: True for the path of a module that there is.
-    """
-    problems = [
-        Problem(
-            rule="mutation.floor-only-rises",
-            where=f"pyproject.toml: mutation-floors {name!r}",
-            what=f"was {was} % on the main branch and is {f'{floors[name]} %' if name in floors else 'gone'}",
-            remedy="put it back and write the missing tests",
-        )
-        for name, was in before.items()
-        if (name not in floors or floors[name] < was) and (name == REST or exists(name))
-    ]
-    problems.extend(
-        Problem(
-            rule="mutation.floor-fits",
-            where=f"pyproject.toml: mutation-floors {name!r}",
-            what="there is no such module",
-            remedy="name the module where it is now, with the same floor",
-        )
-        for name in floors
-        if name != REST and not exists(name)
-    )
-    return problems
-
-
 def unexplained(
     measured: Measured, explained: Mapping[tuple[str, str, str, str], Explanation]
 ) -> list[Mutant]:
@@ -241,7 +205,7 @@ def is_surely_under(noticed: int, ran: int, floor: int) -> bool:
 
 def judge(
     measured: Sequence[Measured],
-    floors: Mapping[str, int],
+    floors: Floors,
     explained: Sequence[Explanation],
     *,
     rest_is_under: Callable[[int, int, int], bool] | None = is_under,
@@ -250,7 +214,7 @@ def judge(
 
     Args:
         measured: What is known of each module.
-        floors: Module, or `*` -> whole per cent.
+        floors: What each module must reach, and how many it may leave unexplained.
         explained: The mutants that a person let be.
         rest_is_under: Says of the modules without a floor, from how many were noticed, how many ran and
             the floor `*`, whether they are under it; None does not ask, as where they are a chosen few.
@@ -259,17 +223,21 @@ def judge(
     problems: list[Problem] = []
     for each in measured:
         problems.extend(_run_problems(each))
-        if each.module in floors and not each.baseline and not each.failure:
-            problems.extend(_mutant_problems(each, by_key))
+        if each.module in floors.percent and not each.baseline and not each.failure:
+            left, allowed = unexplained(each, by_key), floors.unexplained.get(each.module, 0)
+            if len(left) > allowed:
+                problems.extend(_mutant_problems(each, left, allowed))
             noticed, total = score(each, by_key)
-            if is_under(noticed, total, floors[each.module]):
-                problems.append(_under(each.module, noticed, total, floors[each.module]))
-    rest = [each for each in measured if each.module not in floors]
-    if REST in floors and rest_is_under is not None:
+            if is_under(noticed, total, floors.percent[each.module]):
+                problems.append(_under(each.module, noticed, total, floors.percent[each.module]))
+    rest = [each for each in measured if each.module not in floors.percent]
+    if REST in floors.percent and rest_is_under is not None:
         noticed = sum(each.count(*NOTICED) for each in rest)
         ran = sum(each.count(*NOTICED, *UNNOTICED) for each in rest)
-        if rest_is_under(noticed, ran, floors[REST]):
-            problems.append(_under("all modules without a floor of their own", noticed, ran, floors[REST]))
+        if rest_is_under(noticed, ran, floors.percent[REST]):
+            problems.append(
+                _under("all modules without a floor of their own", noticed, ran, floors.percent[REST])
+            )
     return problems
 
 
@@ -305,11 +273,11 @@ def _run_problems(measured: Measured) -> list[Problem]:
     ]
 
 
-def _mutant_problems(
-    measured: Measured, explained: Mapping[tuple[str, str, str, str], Explanation]
-) -> list[Problem]:
+def _mutant_problems(measured: Measured, left: Sequence[Mutant], allowed: int) -> list[Problem]:
+    """A problem for each mutant that is left; which of them are the new ones is not known."""
     problems: list[Problem] = []
-    for mutant in unexplained(measured, explained):
+    stay = f"; {allowed} of these {len(left)} may stay as they are" if allowed else ""
+    for mutant in left:
         untested = measured.verdicts[mutant.name] is Verdict.NO_TEST
         problems.append(
             Problem(
@@ -318,7 +286,7 @@ def _mutant_problems(
                 what=f"{'no own test runs' if untested else 'no test notices'} "
                 f"{mutant.was!r} -> {mutant.becomes!r}",
                 remedy=f"write the test, or explain it in {SURVIVORS}: "
-                "report/mutation-survivors.toml has the entry",
+                f"report/mutation-survivors.toml has the entry{stay}",
             )
         )
     return problems

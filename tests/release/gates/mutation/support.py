@@ -13,6 +13,7 @@ from rich.console import Console
 
 from release.context import Context, Options
 from release.gates.mutation import driver
+from release.gates.mutation.floors import FLOORS
 from release.runner import Finished, LocalRunner
 from tests.release.gates.support import commit_all
 
@@ -20,8 +21,6 @@ PYPROJECT = """
 [tool.mutmut]
 source_paths = ["src", "release"]
 do_not_mutate = ["release/left_out.py"]
-
-[tool.tta-release.mutation-floors]
 """
 
 TREE = {
@@ -59,16 +58,30 @@ def project(root: Path, floors: Mapping[str, int] | None = None) -> Path:
     for name, text in TREE.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
-    if floors:
-        with_floors(root, floors)
+    with_floors(root, floors or {})
     commit_all(root)
     return root
 
 
-def with_floors(root: Path, floors: Mapping[str, int]) -> None:
-    """Write floors, uncommitted."""
-    lines = "".join(f'"{name}" = {floor}\n' for name, floor in floors.items())
-    (root / "pyproject.toml").write_text(PYPROJECT + lines, encoding="utf-8")
+def with_floors(
+    root: Path, floors: Mapping[str, int], unexplained: Mapping[str, int] | None = None, tail: str = ""
+) -> None:
+    """Write floors, and a reason for each module that has none, uncommitted.
+
+    Args:
+        root: The checkout.
+        floors: Module, or `*` -> whole per cent.
+        unexplained: Module -> mutants that may be left unexplained.
+        tail: What stands at the end of the file.
+    """
+    reasons = dict.fromkeys((name for name in FUNCTIONS if name not in floors), '"not looked at yet"')
+    tables = {"floors": floors, "unexplained": unexplained or {}, "none-yet": reasons}
+    lines = [
+        line
+        for table, values in tables.items()
+        for line in (f"[{table}]", *(f'"{name}" = {value}' for name, value in values.items()))
+    ]
+    (root / FLOORS).write_text("\n".join([*lines, tail]), encoding="utf-8")
 
 
 @dataclass(kw_only=True)

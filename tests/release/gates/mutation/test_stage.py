@@ -18,6 +18,7 @@ from release.gates.mutation.mutants import Shard
 from release.gates.mutation.verdicts import SURVIVORS
 from release.model import Kind, Mode, Refused
 from tests.release.gates.mutation.support import Machine, context_of, name_of, project, with_floors
+from tests.release.gates.support import commit_all
 
 ALL = {"release/a.py", "release/b.py", "src/pkg/c.py"}
 """The modules of the tree that have mutants and tests."""
@@ -175,6 +176,91 @@ def test_changed_needs_a_main_branch(tmp_path: Path) -> None:
     assert rules(refusal(root, Machine(), Options(changed=True))) == ["mutation.main-known"]
 
 
+@pytest.mark.parametrize(
+    ("only", "modules"),
+    [
+        (("release/b.py",), ["release/b.py"]),
+        (("release/b.py", "src", "release/b.py"), ["release/b.py", "src/pkg/c.py"]),
+        (("src/",), ["src/pkg/c.py"]),
+    ],
+)
+def test_only_judges_the_modules_that_are_named(
+    tmp_path: Path, only: tuple[str, ...], modules: list[str]
+) -> None:
+    """A maintainer measures one module, or a folder, in the time that one module takes."""
+    root, machine = project(tmp_path, floors={"*": 100}), Machine(codes={name_of("release/b.py", 2): 0})
+    report = stage.run("mutation", context_of(root, machine, Options(only=only))[0])
+    assert sorted(machine.modules) == modules
+    assert [name for name, each in measured(root)["modules"].items() if each["mutants"]] == modules
+    assert ", only, " in report.sentence
+
+
+def test_only_keeps_what_is_known_of_other_modules(tmp_path: Path) -> None:
+    """Module after module adds up to the whole, and each is held against its own floor."""
+    root = project(tmp_path, floors={"release/a.py": 100})
+    for module in sorted(ALL):
+        stage.run("mutation", context_of(root, Machine(), Options(only=(module,)))[0])
+    whole = Machine()
+    stage.run("mutation", context_of(root, whole)[0])
+    assert whole.judged == []
+    again = Machine(codes={name_of("release/a.py", 2): 0})
+    refused = refusal(root, again, Options(only=("release/a.py",), again=True))
+    assert rules(refused) == ["mutation.survivor-explained", "mutation.floor"]
+    assert again.modules == ["release/a.py"]
+
+
+@pytest.mark.parametrize("name", ["release/gone.py", "release/left_out.py", "tests", "src/pk"])
+def test_only_of_no_module_is_a_usage_error(tmp_path: Path, name: str) -> None:
+    """A mistyped name is not a module without survivors."""
+    refused = refusal(project(tmp_path), Machine(), Options(only=("release/a.py", name)))
+    assert rules(refused) == ["mutation.options"]
+    assert refused.kind is Kind.USAGE
+    assert f"--only {name} is no module" in refused.problems[0].what
+
+
+def test_modules_without_a_floor_are_counted_over_the_whole_tree(tmp_path: Path) -> None:
+    """A run over one module still says how many wait for their floor."""
+    root = project(tmp_path, floors={"release/a.py": 100, "src/pkg/c.py": 100})
+    report = stage.run("mutation", context_of(root, Machine(), Options(only=("release/a.py",)))[0])
+    assert report.figures["without_floor"] == 2
+    assert report.sentence.endswith("; 2 modules have no floor of their own yet")
+    assert measured(root)["without_floor"] == {
+        "release/b.py": "not looked at yet",
+        "release/untested.py": "not looked at yet",
+    }
+
+
+def test_module_without_floor_and_reason_is_refused(tmp_path: Path) -> None:
+    """A new module comes with its floor, or somebody says why not."""
+    root = project(tmp_path)
+    (root / "release/new.py").write_text("def fresh():\n    return 1\n", encoding="utf-8")
+    (root / "release/names.py").write_text("ONE = 1\n", encoding="utf-8")
+    refused = refusal(root, Machine())
+    assert [(each.rule, each.where) for each in refused.problems] == [
+        ("mutation.floor-or-reason", "release/new.py")
+    ]
+
+
+def test_unreadable_floors_are_refused(tmp_path: Path) -> None:
+    """A floor that cannot be read holds nothing."""
+    root = project(tmp_path)
+    with_floors(root, {}, tail='[floor]\n"release/a.py" = 100\n')
+    assert rules(refusal(root, Machine())) == ["mutation.floors-readable"]
+
+
+def test_unexplained_mutants_that_may_stay_are_said_and_only_become_fewer(tmp_path: Path) -> None:
+    """A floor can be set before all survivors are looked at; the debt is a figure that only falls."""
+    root, machine = project(tmp_path), Machine(codes={name_of("release/a.py", 2): 0})
+    with_floors(root, {"release/a.py": 50}, {"release/a.py": 1})
+    report = stage.run("mutation", context_of(root, machine)[0])
+    assert any("1 unexplained of 1 that may be" in line.found for line in report.checked)
+    assert report.figures["unexplained"] == 3
+    assert measured(root)["modules"]["release/a.py"]["may_stay_unexplained"] == 1
+    commit_all(root)
+    with_floors(root, {"release/a.py": 50}, {"release/a.py": 2})
+    assert rules(refusal(root, machine)) == ["mutation.unexplained-only-falls"]
+
+
 def test_sample_takes_modules_of_both_roots_and_remembers_nothing(tmp_path: Path) -> None:
     """A rehearsal shows that the gate works, in seconds, and leaves the real memory alone."""
     root, machine = project(tmp_path), Machine()
@@ -253,6 +339,8 @@ def test_long_functions_are_sampled_only_where_there_are_no_others() -> None:
     [
         {"changed": True, "shard": "1/2"},
         {"shard": "1/2", "sample": 30},
+        {"only": ("release/a.py",), "changed": True},
+        {"only": ("release/a.py",), "shard": "1/2"},
         {"shard": "3/2"},
         {"sample": 0},
     ],
@@ -268,6 +356,7 @@ def test_scope_is_what_was_asked_for() -> None:
     """Each option has its leg in the ledger."""
     assert stage.scope_of(Options()) == Scope(part=Part.ALL)
     assert stage.scope_of(Options(changed=True)).part is Part.CHANGED
+    assert stage.scope_of(Options(only=("src",))) == Scope(part=Part.ONLY, only=("src",))
     assert stage.scope_of(Options(sample=30)) == Scope(part=Part.SAMPLE, seconds=30)
     shard = stage.scope_of(Options(shard="2/3"))
     assert (shard.shard, shard.leg) == (Shard(number=2, of=3), "shard-2-of-3")
