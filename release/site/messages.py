@@ -1,42 +1,40 @@
-"""Every message that the library and the release tools can raise, read from their source without running it.
+"""Every message that the library, its commands and the release tools have, read from source, not run.
 
-Pure. In the library a message is the first argument of a raised exception; in the release tools it is a
-`Problem`, made directly or by a helper that returns one. What is filled in at run time stands in braces.
+Pure. In the library a message is the first argument of an exception that is made, whoever raises it, or of a
+line for the log; a command writes it to standard error. A check states it as a `Problem` (the release tools)
+or a `Finding` (`tta-adopt`), made directly or by a helper that returns one. What is filled in at run time
+stands in braces.
 """
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["NEXT", "Raised", "Stated", "errors_page", "problems_in", "raised_in"]
+__all__ = [
+    "Logged",
+    "Raised",
+    "Said",
+    "Stated",
+    "findings_in",
+    "logged_in",
+    "problems_in",
+    "raised_in",
+    "said_in",
+]
 
-NEXT: Mapping[str, str] = {
-    "AgentRegistryError": "see whether the server is reachable; agents go on working from what they know",
-    "AttributeError": "use a name that the package exports",
-    "BadReplyError": "nothing: the breaker takes it as a store that does not answer, and works locally",
-    "CircuitBreakerOpenError": "wait `retry_after` seconds, or do without what is protected",
-    "CoordinationError": "look at the leaf that was raised; this is the root to catch",
-    "ImportError": "install the extra that the message names",
-    "MessageCoordinatorError": "see whether the server is reachable and what it answered",
-    "OutcomeUnknownError": "look with `explain`, or repeat a send under the same `dedup_id`",
-    "PayloadError": "change the message; sending it again cannot help",
-    "PayloadNotJSONError": "send only what JSON has: objects with string keys, finite numbers, no sets",
-    "PayloadTooLargeError": "put the data elsewhere and send where it is, or raise `max_payload_bytes`",
-    "QueueFullError": "send later or raise `queue_size`; see with `stats` who does not keep up",
-    "RetryExhaustedError": "look at `__cause__`, the last failure",
-    "RuntimeError": "call things in the order that the message names",
-    "SlotMismatchError": "send with a `dedup_id` first, then acknowledge: two steps, the same effect",
-    "StoreUnavailableError": "nothing was done, so the same call can be repeated once the server is well",
-    "TypeError": "hand over what the message asks for",
-    "UndecodableEntryError": "nothing: what cannot be read becomes a dead letter with this as its cause",
-    "ValueError": "mend the argument; nothing was sent",
-}
-"""What to do about each exception of the library; `tests/release/site` asks for one line a class."""
+_LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
+_FILLED = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[sdrgfx]")
+"""Where a line for the log takes its next argument."""
+
+_ERROR = re.compile(r"_?[A-Z]\w*Error")
+_CHECKS: Mapping[str, str] = {"Problem": "where", "Finding": "file"}
+"""What a check states -> its field with the place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Raised:
-    """One place where the library raises."""
+    """One place where the library makes an exception."""
 
     error: str
     """The exception's class."""
@@ -46,8 +44,25 @@ class Raised:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Logged:
+    """One place where the library writes to the log."""
+
+    level: str
+    message: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Said:
+    """One place where a command says to standard error why it does not go on."""
+
+    message: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Stated:
-    """One place where the release tools state a problem."""
+    """One place where a check states what it found."""
 
     rule: str
     where: str
@@ -55,58 +70,112 @@ class Stated:
     remedy: str
 
 
-def raised_in(module: str, source: str) -> list[Raised]:
-    """Every `raise Name(message)` of one module, in order; a bare or passed-on exception is none."""
-    found: list[Raised] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """A call, where it stands, and what the names in it hold as far as that is text."""
+
+    node: ast.Call
+    where: str
+    names: Mapping[str, str]
+
+    def text(self, node: ast.expr) -> str:
+        """An argument as a reader sees it."""
+        return _text(node, self.names)
+
+
+def _calls(module: str, source: str) -> Iterator[_Call]:
     tree = ast.parse(source)
     constants = _constants(tree)
     for scope, node in _scoped(tree):
-        if not isinstance(node, ast.Raise) or not isinstance(node.exc, ast.Call):
-            continue
-        name = ast.unparse(node.exc.func)
-        if name.rpartition(".")[2][:1].isupper() and name != "AssertionError" and node.exc.args:
-            message = _text(node.exc.args[0], _names(scope, node.lineno, constants))
-            inside = [each.name for each in scope]
-            found.append(Raised(error=name, message=message, where=".".join([module, *inside])))
+        if isinstance(node, ast.Call):
+            where = ".".join([module, *(each.name for each in scope)])
+            yield _Call(node=node, where=where, names=_names(scope, node.lineno, constants))
+
+
+def raised_in(module: str, source: str) -> list[Raised]:
+    """Every exception with a message that one module makes, in order; one that is passed on is none."""
+    found: list[Raised] = []
+    for call in _calls(module, source):
+        made = call.node.func
+        classes = [made.body, made.orelse] if isinstance(made, ast.IfExp) else [made]
+        found += [
+            Raised(error=name, message=call.text(call.node.args[0]), where=call.where)
+            for name in map(ast.unparse, classes)
+            if _ERROR.fullmatch(name.rpartition(".")[2]) and name != "AssertionError" and call.node.args
+        ]
+    return found
+
+
+def logged_in(module: str, source: str) -> list[Logged]:
+    """Every line that one module writes to its log, in order, its arguments put in."""
+    found: list[Logged] = []
+    for call in _calls(module, source):
+        match call.node:
+            case ast.Call(func=ast.Attribute(value=logger, attr=level), args=[text, *arguments]) if (
+                level in _LEVELS and ast.unparse(logger).rpartition(".")[2] in ("logger", "_logger")
+            ):
+                given = iter([call.text(each) for each in arguments])
+                message = _FILLED.sub(lambda place: next(given, place[0]), call.text(text))  # noqa: B023 - used at once
+                found.append(Logged(level=level, message=message, where=call.where))
+            case _:
+                pass
+    return found
+
+
+def said_in(module: str, source: str) -> list[Said]:
+    """Every text that one module writes to standard error, or hands to an argument parser as a fault."""
+    found: list[Said] = []
+    for call in _calls(module, source):
+        to_file = {each.arg: ast.unparse(each.value) for each in call.node.keywords}.get("file")
+        name = ast.unparse(call.node.func)
+        told = (name, to_file) == ("print", "sys.stderr") or name in ("sys.stderr.write", "parser.error")
+        if told and call.node.args:
+            found.append(Said(message=call.text(call.node.args[0]).strip(), where=call.where))
     return found
 
 
 def problems_in(source: str) -> list[Stated]:
     """Every `Problem` that one module of the release tools can state, in order."""
+    return _stated_in(source, "Problem")
+
+
+def findings_in(source: str) -> list[Stated]:
+    """Every `Finding` that one module of the adoption tools can state, in order."""
+    return _stated_in(source, "Finding")
+
+
+def _stated_in(source: str, kind: str) -> list[Stated]:
     tree = ast.parse(source)
     constants = _constants(tree)
-    helpers = {
-        node.name: node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.returns is not None and _makes_problem(node.returns)
-    }
     templates = {
-        name: (helper, call)
-        for name, helper in helpers.items()
-        for call in [_own_problem(helper)]
+        node.name: (node, call)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        for call in [_template(node, kind)]
         if call is not None
     }
     found: list[Stated] = []
     for scope, node in _scoped(tree):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
-        if node.func.id == "Problem" and not any(each.name in templates for each in scope):
-            found.append(_stated(node, _names(scope, node.lineno, constants)))
+        if node.func.id == kind and not any(each.name in templates for each in scope):
+            found.append(_stated(node, kind, _names(scope, node.lineno, constants)))
         elif node.func.id in templates and not any(each.name == node.func.id for each in scope):
             helper, template = templates[node.func.id]
             names = _names(scope, node.lineno, constants)
-            found.append(_stated(template, {**names, **_given(helper, node, names)}))
+            found.append(_stated(template, kind, {**names, **_given(helper, node, names)}))
     return found
 
 
-def _makes_problem(returns: ast.expr) -> bool:
-    return ast.unparse(returns) == "Problem"
-
-
-def _own_problem(helper: ast.FunctionDef) -> ast.Call | None:
+def _template(helper: ast.FunctionDef, kind: str) -> ast.Call | None:
+    """The call that makes what a helper returns; None for a function whose callers fill in nothing."""
+    returns = "" if helper.returns is None else ast.unparse(helper.returns)
+    handed = {each.arg for each in (*helper.args.args, *helper.args.kwonlyargs)}
     for node in ast.walk(helper):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
-            return node
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == kind:
+            rules = [ast.unparse(each.value) for each in node.keywords if each.arg == "rule"]
+            if returns == kind or (returns == f"Iterator[{kind}]" and handed.intersection(rules)):
+                return node
     return None
 
 
@@ -121,8 +190,9 @@ def _given(helper: ast.FunctionDef, call: ast.Call, names: Mapping[str, str]) ->
     return {**default, **handed, **named}
 
 
-def _stated(call: ast.Call, names: Mapping[str, str]) -> Stated:
+def _stated(call: ast.Call, kind: str, names: Mapping[str, str]) -> Stated:
     fields = {each.arg: _text(each.value, names) for each in call.keywords if each.arg is not None}
+    fields["where"] = fields.get(_CHECKS[kind], "")
     return Stated(**{name: fields.get(name, "") for name in ("rule", "where", "what", "remedy")})
 
 
@@ -189,51 +259,3 @@ def _text(node: ast.expr, names: Mapping[str, str]) -> str:
     if isinstance(node, ast.Name) and node.id in names:
         return names[node.id]
     return f"{{{ast.unparse(node)}}}"
-
-
-def _cell(text: str) -> str:
-    return (
-        " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "")
-    )
-
-
-def errors_page(raised: Sequence[Raised], stated: Sequence[Stated]) -> str:
-    """The page of all messages: the library's by exception, the release tools' by rule."""
-    lines = [
-        "# Errors",
-        "",
-        "Every message that can be raised, read from the source. Braces stand for what is filled in.",
-        "",
-        "## The library",
-        "",
-        "All exceptions but those for bad arguments descend from `CoordinationError`. A send does not",
-        "raise for what the store or the payload does: it returns a `MessageResult` whose `cause` is the",
-        "machine-readable form of the same errors, and `raise_for_error()` turns it into one of them.",
-        "",
-    ]
-    for error in sorted({each.error for each in raised}):
-        lines += [
-            f"### {error}",
-            "",
-            f"What to do next: {NEXT.get(error, 'see its page in the API reference')}.",
-            "",
-        ]
-        lines += ["| message | raised in |", "|---|---|"]
-        lines += [
-            f"| {_cell(each.message)} | `{each.where}` |"
-            for each in sorted(set(raised))
-            if each.error == error
-        ]
-        lines.append("")
-    lines += [
-        "## The release tools",
-        "",
-        "A stage refuses with one or more problems: the rule, the place, what is wrong there, the remedy.",
-        "",
-        "| rule | where | what | what to do next |",
-        "|---|---|---|---|",
-    ]
-    for each in sorted(set(stated)):
-        cells = (each.where, each.what, each.remedy)
-        lines.append(f"| `{_cell(each.rule)}` | " + " | ".join(map(_cell, cells)) + " |")
-    return "\n".join([*lines, ""])

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from release.site import code, lua, messages
+from release.site import code, errors, lua, messages
 
 __all__ = ["FOLDER", "PACKAGE", "generate", "public_names", "write"]
 
@@ -33,7 +33,7 @@ def generate(root: Path) -> dict[str, str]:
     ]
     return {
         "api.md": code.api_page(public_names()),
-        "errors.md": messages.errors_page(*_messages(root)),
+        "errors.md": _errors(root),
         "keys.md": lua.keys_page(list(_patterns()), headers),
         "metrics.md": code.metrics_page(
             {
@@ -59,18 +59,26 @@ def write(root: Path) -> list[Path]:
     return written
 
 
-def _messages(root: Path) -> tuple[list[messages.Raised], list[messages.Stated]]:
+def _errors(root: Path) -> str:
+    package = root / "src" / PACKAGE
     raised: list[messages.Raised] = []
-    for path in sorted((root / "src" / PACKAGE).rglob("*.py")):
-        parts = path.relative_to(root / "src" / PACKAGE).with_suffix("").parts
+    logged: list[messages.Logged] = []
+    said: list[messages.Said] = []
+    findings: list[messages.Stated] = []
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
         module = ".".join(part for part in parts if part != "__init__") or PACKAGE
-        raised += messages.raised_in(module, path.read_text(encoding="utf-8"))
-    stated = [
+        source = path.read_text(encoding="utf-8")
+        raised += messages.raised_in(module, source)
+        logged += messages.logged_in(module, source)
+        said += messages.said_in(module, source)
+        findings += messages.findings_in(source)
+    problems = [
         each
         for path in sorted((root / "release").rglob("*.py"))
         for each in messages.problems_in(path.read_text(encoding="utf-8"))
     ]
-    return raised, stated
+    return errors.errors_page(raised=raised, logged=logged, said=said, findings=findings, problems=problems)
 
 
 def public_names() -> dict[str, list[tuple[str, str]]]:

@@ -31,7 +31,8 @@ def embedded_redis(*, decode_responses: bool = False, server: object = None) -> 
         import lupa  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport, reportMissingImports]
     except ImportError as error:
         raise ImportError(
-            "the embedded Redis needs an extra: pip install 'tta-agent-coordination[embedded]'"
+            "the embedded Redis needs the extra `embedded`: pip install 'tta-agent-coordination[embedded]', "
+            "or '.[embedded]' in a checkout"
         ) from error
     module: Any = fakeredis
     made: Redis = module.FakeAsyncRedis(

@@ -44,5 +44,8 @@ def run(argv: Sequence[str], *, cwd: Path) -> Ended:
             check=False,
         )
     except OSError as error:
-        return Ended(code=127, output=f"{argv[0]} could not be started: {error.strerror}")
+        return Ended(
+            code=127,
+            output=f"{argv[0]} could not be started ({error.strerror}); install it, or put it on PATH",
+        )
     return Ended(code=ended.returncode, output=ended.stdout)

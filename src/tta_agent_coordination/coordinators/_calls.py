@@ -108,7 +108,12 @@ class Calls:
                 for build in undo:
                     await script.run(self.client, build(Lane(lane.key, next(self._sequence))))
             except STORE_ERRORS as error:
-                logger.warning("Could not undo a cancelled call for %s: %s", box.name, error)
+                logger.warning(
+                    "Could not give back what a cancelled receive took for %s (%s); it comes again when its "
+                    "lease ends",
+                    box.name,
+                    error,
+                )
             finally:
                 self._give_back(box, bit)
 

@@ -37,7 +37,10 @@ class Observer:
         except Exception:
             if not self._warned_of_metrics:
                 self._warned_of_metrics = True
-                logger.exception("The metrics object %r failed; this is said once", self._owner.metrics)
+                logger.exception(
+                    "The metrics object %r failed; messages go on without it, and this is said once",
+                    self._owner.metrics,
+                )
 
     def sent(self, result: MessageResult) -> MessageResult:
         """Note the outcome of one send and hand it on; a full inbox counts as neither success nor error."""

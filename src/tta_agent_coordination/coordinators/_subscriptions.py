@@ -97,7 +97,9 @@ class Subscriptions:
             try:
                 await self._store_waiting()
             except MessageCoordinatorError as error:
-                logger.warning("A waiting subscription is not stored yet: %s", error)
+                logger.warning(
+                    "A waiting subscription is not stored yet, the next operation tries again: %s", error
+                )
 
     async def settle(self) -> None:
         """Wait until everything that was asked for is stored, or has failed."""

@@ -179,7 +179,12 @@ class Waker:
                         continue
                     await self._read(link)
                 except (*STORE_ERRORS, MessageCoordinatorError) as error:
-                    logger.warning("Lost the connection that wakes waiting receives: %s", error)
+                    logger.warning(
+                        "Lost the connection that wakes waiting receives (%s); until it is back each looks "
+                        "every %g s",
+                        error,
+                        IDLE_S,
+                    )
                     if link is not None:
                         link = await link.close()
                     with contextlib.suppress(TimeoutError):

@@ -74,7 +74,9 @@ class RegistryStore:
             free.append(index)
             self._gate.leave()
         if reply.status is RegistryStatus.STALE:
-            raise AgentRegistryError("a later call overtook this one; it may or may not have been done")
+            raise AgentRegistryError(
+                "a later call of this registry overtook this one; it may or may not have been done"
+            )
         return reply
 
     async def read[T](self, call: script.Call[T]) -> T:
@@ -94,7 +96,9 @@ class RegistryStore:
             async with asyncio.timeout(within_s):
                 return await script.run(self.client, call)
         except TimeoutError as error:
-            raise AgentRegistryError(f"the store did not answer within {within_s} s") from error
+            raise AgentRegistryError(
+                f"the registry's store did not answer within {within_s} s; it may or may not have been done"
+            ) from error
         except STORE_ERRORS as error:
             raise AgentRegistryError(str(error)) from error
 

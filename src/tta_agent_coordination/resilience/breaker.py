@@ -343,13 +343,13 @@ class CircuitBreaker:
         get_circuit_breaker_metrics().record_failed_call(self._name, str(error), duration_ms, correlation_id)
 
     def _refusal(self, refused: Refused, correlation_id: str | None) -> CircuitBreakerOpenError:
-        if refused.state is _HALF_OPEN:
-            reason = "half_open_max_calls_reached"
-            message = f"Circuit breaker {self._name} is HALF_OPEN with max calls reached"
-        else:
-            reason, message = "circuit_breaker_open", f"Circuit breaker {self._name} is OPEN"
+        probing = refused.state is _HALF_OPEN
+        reason = "half_open_max_calls_reached" if probing else "circuit_breaker_open"
         get_circuit_breaker_metrics().record_call_rejected(self._name, reason, correlation_id)
-        return CircuitBreakerOpenError(message, retry_after=refused.retry_after)
+        state = "HALF_OPEN with max calls reached" if probing else "OPEN"
+        return CircuitBreakerOpenError(
+            f"Circuit breaker {self._name} is {state}", retry_after=refused.retry_after
+        )
 
 
 async def _outcome(func: Callable[..., Any], args: tuple[object, ...], kwargs: dict[str, object]) -> Any:  # noqa: ANN401 - func's

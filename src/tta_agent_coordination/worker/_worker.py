@@ -149,7 +149,10 @@ class AgentWorker:
             RuntimeError: If it has one.
         """
         if self.coordinator is not None:
-            raise RuntimeError(f"the worker of {self._name} has a coordinator already, {self.coordinator}")
+            raise RuntimeError(
+                f"the worker of {self._name} has a coordinator already, {self.coordinator}; make another "
+                "worker for another server"
+            )
         self.coordinator = coordinator
 
     async def __aenter__(self) -> Self:

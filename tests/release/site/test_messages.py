@@ -1,7 +1,7 @@
-"""Messages read from source: what the library raises, what the release tools state."""
+"""Messages read from source: what the library raises, logs and says, and what checks state."""
 
-from release.site import messages
-from release.site.messages import Raised, Stated
+from release.site import errors, messages
+from release.site.messages import Logged, Raised, Said, Stated
 
 LIBRARY = """
 LIMIT = "at most " + "nine"
@@ -20,6 +20,37 @@ class Box:
         raise failure(1)
         raise AssertionError("unreachable")
         raise Empty()
+
+def mapped(error):
+    problem = (DownError if gone else LostError)(str(error))
+    return _UsageError("which server?")
+"""
+
+LOG = """
+def work(inbox):
+    logger.warning("%s failed %d times, %5.1f s, %s", inbox.name, 3, pause)
+    self._logger.error("odd" if inbox else "even")
+    math.log("no")
+    report.error("no")
+"""
+
+COMMAND = """
+def main():
+    parser.error("--rev goes with --from")
+    print("fine")
+    print(f"{name} is not there\\n", file=sys.stderr)
+    sys.stderr.write()
+    sys.stderr.write("no folder\\n")
+"""
+
+CHECKS = """
+def images(workspace) -> Iterator[Finding]:
+    rule = workspace.rule
+    yield Finding(rule="python.image", file=path, what="is old", remedy="take a newer one")
+    yield from _unfit(path, rule="python.file")
+
+def _unfit(path, *, rule) -> Iterator[Finding]:
+    yield Finding(rule=rule, file=path, what="does not fit", remedy="correct it")
 """
 
 TOOLS = """
@@ -44,7 +75,36 @@ def test_raised_messages_show_what_is_filled_in_by_name() -> None:
     assert messages.raised_in("m", LIBRARY) == [
         Raised(error="ValueError", message="n is {n}: give at most nine", where="m.check"),
         Raised(error="errors.QueueFullError", message="{hint} | full", where="m.check"),
+        Raised(error="DownError", message="{str(error)}", where="m.mapped"),
+        Raised(error="LostError", message="{str(error)}", where="m.mapped"),
+        Raised(error="_UsageError", message="which server?", where="m.mapped"),
     ]
+
+
+def test_lines_for_the_log_have_their_arguments_put_in() -> None:
+    """Who searches for a line of a log finds it, whatever stood in its places."""
+    assert messages.logged_in("m", LOG) == [
+        Logged(level="warning", message="{inbox.name} failed 3 times, {pause} s, %s", where="m.work"),
+        Logged(level="error", message="odd | even", where="m.work"),
+    ]
+
+
+def test_what_a_command_says_is_read_where_it_says_it() -> None:
+    """What goes to standard error is a message; what goes to standard output is a result."""
+    assert messages.said_in("m", COMMAND) == [
+        Said(message="--rev goes with --from", where="m.main"),
+        Said(message="{name} is not there", where="m.main"),
+        Said(message="no folder", where="m.main"),
+    ]
+
+
+def test_findings_are_read_with_the_rule_that_a_caller_names() -> None:
+    """A rule that shares its code with another one stands on the page by its own name."""
+    assert messages.findings_in(CHECKS) == [
+        Stated(rule="python.image", where="{path}", what="is old", remedy="take a newer one"),
+        Stated(rule="python.file", where="{path}", what="does not fit", remedy="correct it"),
+    ]
+    assert messages.problems_in(CHECKS) == []
 
 
 def test_stated_problems_are_read_through_helpers() -> None:
@@ -59,11 +119,25 @@ def test_stated_problems_are_read_through_helpers() -> None:
 def test_errors_page_holds_each_message_once() -> None:
     """One row a message, with what to do next, and no cell broken by what a message holds."""
     raised = messages.raised_in("m", LIBRARY.replace("errors.", ""))
-    page = messages.errors_page([*raised, *raised], [*messages.problems_in(TOOLS)] * 2)
-    assert page.count("| n is {n}: give at most nine | `m.check` |") == 1
+    page = errors.errors_page(
+        raised=[*raised, *raised],
+        logged=messages.logged_in("m", LOG) * 2,
+        said=messages.said_in("m", COMMAND) * 2,
+        findings=messages.findings_in(CHECKS) * 2,
+        problems=messages.problems_in(TOOLS) * 2,
+    )
+    for row in (
+        "| n is {n}: give at most nine | `m.check` |",
+        "| {hint} \\| full | `m.check` |",
+        "| error | odd \\| even | `m.work` |",
+        "| no folder | `m.main` |",
+        "| which server? | `m.mapped` |",
+        "| `python.file` | {path} | does not fit | correct it |",
+        "| `tool.direct` | {name} | {name} is wrong | run it again |",
+    ):
+        assert page.count(row) == 1, row
     assert "### QueueFullError\n\nWhat to do next: send later or raise" in page
-    assert "| {hint} \\| full | `m.check` |" in page
-    assert page.count("| `tool.direct` | {name} | {name} is wrong | run it again |") == 1
-    unknown = messages.errors_page([Raised(error="OddError", message="<b>`x`", where="m")], [])
+    assert "### _UsageError" not in page
+    unknown = errors.errors_page(raised=[Raised(error="OddError", message="<b>`x`", where="m")])
     assert "What to do next: see its page in the API reference." in unknown
     assert "| &lt;b>x | `m` |" in unknown

@@ -1,5 +1,6 @@
 """The generated pages of this repository: complete, and every message says what to do."""
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import tta_agent_coordination
-from release.site import messages, pages
+from release.site import errors, messages, pages
 from tests.release.workflow_support import ROOT
 from tta_agent_coordination import exceptions
 from tta_agent_coordination.exporters.prometheus import PrometheusMetrics
@@ -18,12 +19,21 @@ SOURCE = ROOT / "src" / pages.PACKAGE
 PAGES = pages.generate(ROOT)
 
 
+SOURCES = {path: path.read_text(encoding="utf-8") for path in sorted(SOURCE.rglob("*.py"))}
+PASSED_ON = {
+    "make": "the class of a result's cause, with the result's own text",
+    "mapped": "the error that stands for the client's",
+    "self._refusal": "CircuitBreakerOpenError",
+}
+"""Calls that return an exception whose message is read where it is made."""
+
+
 def library_messages() -> list[messages.Raised]:
-    return [
-        each
-        for path in sorted(SOURCE.rglob("*.py"))
-        for each in messages.raised_in(path.as_posix(), path.read_text(encoding="utf-8"))
-    ]
+    return [each for path, text in SOURCES.items() for each in messages.raised_in(path.as_posix(), text)]
+
+
+def library_findings() -> list[messages.Stated]:
+    return [each for text in SOURCES.values() for each in messages.findings_in(text)]
 
 
 def tool_messages() -> list[messages.Stated]:
@@ -119,8 +129,30 @@ def test_keys_page_shows_v0s_families_and_ours() -> None:
 def test_every_exception_says_what_to_do_next() -> None:
     """Each class that can be raised has its advice, and none is for a class that is gone."""
     raised = {each.error.rpartition(".")[2] for each in library_messages()}
-    assert raised - messages.NEXT.keys() == set(), "give it a line in NEXT of release/site/messages.py"
-    assert messages.NEXT.keys() - raised - set(exceptions.__all__) == set()
+    assert raised - errors.NEXT.keys() == set(), "give it a line in NEXT of release/site/errors.py"
+    assert errors.NEXT.keys() - raised - set(exceptions.__all__) == set()
+
+
+def test_every_exception_with_a_message_is_read() -> None:
+    """A raise that the page's reader does not understand would be missing there without a word."""
+    known = {each.error for each in library_messages()} | PASSED_ON.keys() | {"AssertionError"}
+    calls = {
+        ast.unparse(node.exc.func)
+        for text in SOURCES.values()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args
+    }
+    assert calls - known == set()
+    assert PASSED_ON.keys() <= calls
+
+
+def test_what_is_logged_or_said_names_what_it_is_about() -> None:
+    """A line that is the same whatever went wrong sends its reader into the source."""
+    logged = [each for path, text in SOURCES.items() for each in messages.logged_in(path.stem, text)]
+    said = [each for path, text in SOURCES.items() for each in messages.said_in(path.stem, text)]
+    assert len(logged) >= 25
+    assert [each for each in logged if "{" not in each.message or len(each.message.split()) < 3] == []
+    assert [each for each in said if "{" not in each.message and len(each.message.split()) < 4] == []
 
 
 def test_messages_of_the_library_say_what_is_wrong() -> None:
@@ -142,8 +174,9 @@ def test_bad_arguments_are_told_what_is_allowed() -> None:
 
 def test_every_problem_has_a_place_and_a_remedy() -> None:
     """What happened, to what, and what to do next: no field of a problem is empty anywhere."""
-    found = tool_messages()
-    assert len(found) >= 250
+    assert len(library_findings()) >= 25
+    found = [*tool_messages(), *library_findings()]
+    assert len(found) >= 275
     for each in found:
         assert each.rule, each
         assert each.where, each
@@ -153,8 +186,14 @@ def test_every_problem_has_a_place_and_a_remedy() -> None:
 
 def test_errors_page_has_every_message() -> None:
     """The page is what the tools and the library say, all of it."""
-    page = PAGES["errors.md"]
-    _, of_library, of_tools = re.split(r"^## The .*$", page, flags=re.MULTILINE)
-    assert of_tools.count("\n| `") == len(set(tool_messages()))
-    assert of_library.count("` |\n") == len(set(library_messages()))
-    assert all(f"### {each.error}" in of_library for each in library_messages())
+    parts = re.split(r"^## (.*)$", PAGES["errors.md"], flags=re.MULTILINE)
+    page = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert page["The release tools"].count("\n| `") == len(set(tool_messages()))
+    assert page["What tta-adopt finds"].count("\n| `") == len(set(library_findings()))
+    raised = set(library_messages())
+    usage = {each for each in raised if each.error == "_UsageError"}
+    assert page["What the library raises"].count("` |\n") == len(raised - usage)
+    assert page["What the commands say"].count("` |\n") > len(usage)
+    assert all(f"### {each.error}" in page["What the library raises"] for each in raised - usage)
+    for line in ("leases of {self._box.name} cannot be renewed", "| info | the worker of "):
+        assert line in page["What the library logs"]

@@ -1,0 +1,129 @@
+"""The page of all messages, as `messages` read them, with what to do about each exception. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from release.site.messages import Logged, Raised, Said, Stated
+
+__all__ = ["NEXT", "errors_page"]
+
+NEXT: Mapping[str, str] = {
+    "_UsageError": "correct the command line as the message says; the exit code is 2",
+    "AgentRegistryError": "see whether the server is reachable; agents go on working from what they know",
+    "AttributeError": "use a name that the package exports",
+    "BadReplyError": "nothing: the breaker takes it as a store that does not answer, and works locally",
+    "CircuitBreakerOpenError": "wait `retry_after` seconds, or do without what is protected",
+    "CoordinationError": "look at the leaf that was raised; this is the root to catch",
+    "ImportError": "install the extra that the message names",
+    "MessageCoordinatorError": "see whether the server is reachable and what it answered",
+    "OutcomeUnknownError": "look with `explain`, or repeat a send under the same `dedup_id`",
+    "PayloadError": "change the message; sending it again cannot help",
+    "PayloadNotJSONError": "send only what JSON has: objects with string keys, finite numbers, no sets",
+    "PayloadTooLargeError": "put the data elsewhere and send where it is, or raise `max_payload_bytes`",
+    "QueueFullError": "send later or raise `queue_size`; see with `stats` who does not keep up",
+    "RetryExhaustedError": "look at `__cause__`, the last failure",
+    "RuntimeError": "call things in the order that the message names",
+    "SlotMismatchError": "send with a `dedup_id` first, then acknowledge: two steps, the same effect",
+    "StoreUnavailableError": "nothing was done, so the same call can be repeated once the server is well",
+    "TypeError": "hand over what the message asks for",
+    "UndecodableEntryError": "nothing: what cannot be read becomes a dead letter with this as its cause",
+    "ValueError": "mend the argument; nothing was sent",
+}
+"""What to do about each exception of the library; `tests/release/site` asks for one line a class."""
+
+
+def _cell(text: str) -> str:
+    return (
+        " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "")
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def _stated(stated: Sequence[Stated]) -> list[str]:
+    return _table(
+        ("rule", "where", "what", "what to do next"),
+        (
+            (f"`{_cell(each.rule)}`", _cell(each.where), _cell(each.what), _cell(each.remedy))
+            for each in sorted(set(stated))
+        ),
+    )
+
+
+def errors_page(
+    *,
+    raised: Sequence[Raised] = (),
+    logged: Sequence[Logged] = (),
+    said: Sequence[Said] = (),
+    findings: Sequence[Stated] = (),
+    problems: Sequence[Stated] = (),
+) -> str:
+    """The page of all messages, each once.
+
+    Args:
+        raised: The library's exceptions.
+        logged: Its lines for the log.
+        said: What its commands say.
+        findings: What `tta-adopt` finds.
+        problems: What the release tools refuse for.
+    """
+    usage = [Said(message=each.message, where=each.where) for each in raised if each.error.startswith("_")]
+    lines = [
+        "# Errors",
+        "",
+        "Every message there is, read from the source. Braces stand for what is filled in.",
+        "",
+        "## What the library raises",
+        "",
+        "All exceptions but those for bad arguments descend from `CoordinationError`. A send does not",
+        "raise for what the store or the payload does: it returns a `MessageResult` whose `cause` is the",
+        "machine-readable form of the same errors, and `raise_for_error()` turns it into one of them.",
+        "",
+    ]
+    for error in sorted({each.error for each in raised if not each.error.startswith("_")}):
+        lines += [
+            f"### {error}",
+            "",
+            f"What to do next: {NEXT.get(error, 'see its page in the API reference')}.",
+            "",
+            *_table(
+                ("message", "raised in"),
+                (
+                    (_cell(each.message), f"`{each.where}`")
+                    for each in sorted(set(raised))
+                    if each.error == error
+                ),
+            ),
+        ]
+    lines += [
+        "## What the library logs",
+        "",
+        "Below the logger `tta_agent_coordination`. A warning says what it goes on without; an error, that a",
+        "message or an agent needs a person.",
+        "",
+        *_table(
+            ("level", "message", "logged in"),
+            ((each.level, _cell(each.message), f"`{each.where}`") for each in sorted(set(logged))),
+        ),
+        "## What the commands say",
+        "",
+        f"To standard error. What to do next: {NEXT['_UsageError']}.",
+        "",
+        *_table(
+            ("message", "said in"),
+            ((_cell(each.message), f"`{each.where}`") for each in sorted({*said, *usage})),
+        ),
+        "## What tta-adopt finds",
+        "",
+        "One line a finding, as `file:line: rule: what; remedy`.",
+        "",
+        *_stated(findings),
+        "## The release tools",
+        "",
+        "A stage refuses with one or more problems: the rule, the place, what is wrong there, the remedy.",
+        "",
+        *_stated(problems),
+    ]
+    return "\n".join(lines)
