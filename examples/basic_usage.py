@@ -1,6 +1,6 @@
 """Two agents: one sends, the other receives, fails once, and succeeds.
 
-pip install 'tta-agent-coordination[embedded]'
+pip install '.[embedded]'
 python examples/basic_usage.py                                       # no server needed
 REDIS_URL=redis://localhost:6379/0 python examples/basic_usage.py    # a real one
 """

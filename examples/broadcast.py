@@ -1,6 +1,6 @@
 """Broadcast: agents subscribe to a type of message; a broadcast reaches those, and each handles its own copy.
 
-pip install 'tta-agent-coordination[embedded]'
+pip install '.[embedded]'
 python examples/broadcast.py                                       # no server needed
 REDIS_URL=redis://localhost:6379/0 python examples/broadcast.py    # a real one
 """

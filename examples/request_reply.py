@@ -1,6 +1,6 @@
 """Request and reply: the answer and the end of the request happen in one atomic step.
 
-pip install 'tta-agent-coordination[embedded]'
+pip install '.[embedded]'
 python examples/request_reply.py                                       # no server needed
 REDIS_URL=redis://localhost:6379/0 python examples/request_reply.py    # a real one
 """

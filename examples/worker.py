@@ -1,6 +1,6 @@
 """A worker: handlers by message type, a failure that is tried again, and a graceful end.
 
-pip install 'tta-agent-coordination[embedded]'
+pip install '.[embedded]'
 python examples/worker.py                                            # no server needed
 REDIS_URL=redis://localhost:6379/0 python examples/worker.py         # a real one; Ctrl-C ends it early
 
