@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from release.__main__ import parse
 from tests.release.workflow_support import ROOT
 
 LINES = 15
 """Lines of the README's program, blank ones not counted."""
+
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -37,15 +40,23 @@ def test_readme_names_proofs_that_exist() -> None:
         assert re.search(rf"^(async )?def {test}\(", source, re.MULTILINE), promise
 
 
-def test_readme_figures_name_commands_that_exist() -> None:
-    """Every figure can be measured again by who reads it."""
-    rows = re.findall(r"^\| .+ \| .*\d.* \| `python -m nox -s bench -- ([^`]+)` \|$", README, re.MULTILINE)
-    assert len(rows) >= 3
+def test_readme_figures_are_the_committed_ones_with_commands_that_exist() -> None:
+    """Every figure can be measured again by who reads it, and its numbers are among the measured ones."""
+    rows = re.findall(
+        r"^\| (.+) \| (.+) \| (.+) \| `python -m nox -s (bench|chaos) -- (.+)` \|$", README, re.MULTILINE
+    )
+    below = README.partition("## Figures")[2].partition("\n## ")[0]
+    assert len(rows) == len(re.findall(r"^\| .*\d", below, re.MULTILINE)) >= 8
     help_text = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for words in rows:
-        assert all(word in help_text for word in words.split()), words
+    committed = set(NUMBER.findall((ROOT / "docs/figures.md").read_text(encoding="utf-8")))
+    for what, here, target, session, words in rows:
+        assert set(NUMBER.findall(f"{here} {target}")) <= committed, what
+        if session == "chaos":
+            assert parse([session, *words.split()])[0] == session
+        else:
+            assert all(word in help_text for word in words.split()), words
 
 
 def test_readme_commands_are_those_that_the_gate_runs() -> None:
