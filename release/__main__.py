@@ -125,7 +125,7 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
 def main(argv: Sequence[str], *, root: Path | None = None, console: Console | None = None) -> int:
     """Run one stage; returns the exit code."""
     stage, options = parse(argv)
-    console = console or Console(soft_wrap=True, highlight=False)
+    console = console or Console(soft_wrap=True, highlight=False, markup=False)
     context = Context(
         root=(root or Path.cwd()).resolve(),
         runner=LocalRunner(),

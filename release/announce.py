@@ -72,7 +72,7 @@ def run(stage: str, context: Context) -> Report:
             text.write_text(notes, encoding="utf-8", newline="\n")
             title = f"{opening.project} {opening.version}"
             github.create(title=title, notes=text, prerelease=version.is_prerelease)
-            context.console.print(f"  {github.tag}: drafted", markup=False)
+            context.console.print(f"  {github.tag}: drafted")
         digests = {file.name: digest(file) for file in files}
         earlier = _earlier_ledger(github, found, ledger, digests[NAME])
         digests |= earlier
@@ -198,7 +198,7 @@ def _bring(
     missing = [file for file in files if file.name not in there]
     for file in missing:
         github.upload(file)
-        context.console.print(f"  {file.name}: uploaded, sha256 {wanted[file.name]}", markup=False)
+        context.console.print(f"  {file.name}: uploaded, sha256 {wanted[file.name]}")
     return len(there), len(missing)
 
 

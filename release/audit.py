@@ -34,9 +34,9 @@ def run(stage: str, context: Context) -> Report:
     locks = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.txt"))}
     wanted = sorted({one for text in locks.values() for one in rules.locked(text)})
     console = context.console
-    console.print(f"  asking for advisories on {len(wanted)} locked packages", markup=False)
+    console.print(f"  asking for advisories on {len(wanted)} locked packages")
     problems, audited = rules.advisory_problems(_ask(context, wanted), wanted, book.ignored)
-    console.print("  reading the licences of what users install", markup=False)
+    console.print("  reading the licences of what users install")
     found = licences(context, book)
     problems += rules.licence_problems(found, book)
     if problems:

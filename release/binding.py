@@ -119,9 +119,7 @@ def record(
     """
     opening = ledger.opening
     if leg not in opening.plan.get(stage, ()):
-        context.console.print(
-            f"  no evidence recorded: {stage} {leg} is not in the ledger's plan", markup=False
-        )
+        context.console.print(f"  no evidence recorded: {stage} {leg} is not in the ledger's plan")
         return
     proof = Proof(
         stage=stage,
@@ -138,7 +136,7 @@ def record(
         raise Refused(*problems)
     if context.options.evidence:
         path = write_evidence(context.ledger, Evidence.of(proof, genesis=ledger.genesis))
-        context.console.print(f"  evidence: ledger/{path.parent.name}/{path.name}", markup=False)
+        context.console.print(f"  evidence: ledger/{path.parent.name}/{path.name}")
         return
     line = ledger.append(
         stage=stage,
@@ -150,7 +148,7 @@ def record(
         at=proof.at,
         ran=proof.ran,
     )
-    context.console.print(f"  evidence: ledger line n={line.n}, head {ledger.head}", markup=False)
+    context.console.print(f"  evidence: ledger line n={line.n}, head {ledger.head}")
 
 
 def _read(context: Context) -> Ledger:
@@ -159,7 +157,6 @@ def _read(context: Context) -> Ledger:
         context.console.print(
             f"  the ledger's last line was torn and is set aside as ledger/{ledger.torn.name}; "
             f"it counts as never written",
-            markup=False,
         )
     return ledger
 
@@ -238,4 +235,4 @@ def _subject(ledger: Ledger, stage: str) -> Mapping[str, str]:
 
 
 def _none(context: Context, why: str) -> None:
-    context.console.print(f"  no evidence recorded: {why}", markup=False)
+    context.console.print(f"  no evidence recorded: {why}")

@@ -63,7 +63,7 @@ def run(stage: str, context: Context) -> Report:
     with tempfile.TemporaryDirectory(prefix="tta-build-") as folder:
         scratch = Path(folder)
         commit, epoch = checkout.head(), checkout.epoch()
-        context.console.print(f"  exporting {commit[:12]} twice", markup=False)
+        context.console.print(f"  exporting {commit[:12]} twice")
         trees = [
             checkout.archive(commit, scratch / each.depth / "tree")
             for each in (builder.FIRST, builder.SECOND)
@@ -239,7 +239,7 @@ def _made(
     for home in homes:
         home.mkdir()
     second = f"Python {bench.other}" if bench.other else f"Python {bench.own} again: there is no other here"
-    context.console.print(f"  building with Python {bench.own}, and with {second}", markup=False)
+    context.console.print(f"  building with Python {bench.own}, and with {second}")
 
     def first_build() -> builder.Made:
         return builder.make(
@@ -299,7 +299,7 @@ def _judge(context: Context, tree: Path, made: Sequence[builder.Made], scratch: 
     sdist = read_archive(first.sdist.name, first.sdist.read_bytes())
     problems += wheel_problems(wheel, declared, files, epoch=epoch, backend=locked)
     problems += sdist_problems(sdist, declared, files, epoch=epoch)
-    context.console.print("  checking both with twine and check-wheel-contents", markup=False)
+    context.console.print("  checking both with twine and check-wheel-contents")
     problems += tools_say(context, first, scratch)
     if problems:
         raise Refused(*problems)

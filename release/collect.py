@@ -50,7 +50,7 @@ def run(stage: str, context: Context) -> Report:
         proof = each.evidence
         line = ledger.append(**{name: getattr(proof, name) for name in _APPENDED})
         told = f"  {proof.stage} {proof.leg}: {proof.outcome}, ledger line n={line.n}"
-        context.console.print(told, markup=False)
+        context.console.print(told)
     legs = [f"{gate} {leg}" for gate in GATES for leg in ledger.opening.plan.get(gate, ())]
     return Report(
         kind=Kind.DONE,

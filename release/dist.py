@@ -101,4 +101,4 @@ def _aside(context: Context, folder: Path, *, label: str) -> None:
     """Keep what another commit left, under another name."""
     kept = resume.set_aside(folder, label=label)
     if kept is not None:
-        context.console.print(f"  {folder.name}/ is of another commit: kept as {kept.name}/", markup=False)
+        context.console.print(f"  {folder.name}/ is of another commit: kept as {kept.name}/")

@@ -54,7 +54,7 @@ def run(stage: str, context: Context) -> Report:
         sentence=f"{len(pages)} pages without a warning: {SITE}/index.html",
         checked=[
             Checked(what="pages", found=str(len(pages))),
-            Checked(what="read from the code", found=", ".join(generated)),
+            Checked(what="read from the code", found=", ".join(generated) or "nothing"),
         ],
         figures={"pages": len(pages)},
     )

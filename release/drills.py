@@ -117,7 +117,7 @@ def run(stage: str, context: Context) -> Report:
     ]
     if problems:
         for each in checked:
-            context.console.print(f"  {each.what}: {each.found}", markup=False)
+            context.console.print(f"  {each.what}: {each.found}")
         raise Refused(*problems)
     return Report(
         kind=Kind.DONE,

@@ -282,7 +282,7 @@ def fill_wheelhouse(
             stamp = folder / f".filled-{lock.stem}-{digest(lock)[:16]}-{Path(python).name}"
             if stamp.exists():
                 continue
-            console.print(f"  fetching the wheels of {lock.name} for {Path(python).name}", markup=False)
+            console.print(f"  fetching the wheels of {lock.name} for {Path(python).name}")
             words = [
                 "--quiet",
                 "--require-hashes",

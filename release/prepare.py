@@ -84,10 +84,10 @@ def run(stage: str, context: Context) -> Report:
     done = edits(texts[FILE], texts[changelog.FILE], version, tags=tags, today=today, repository=repository)
     for edit in done:
         _write(context.root / edit.name, edit.after)
-        context.console.print(edit.diff(), markup=False, end="")
-    context.console.print("\nLook at it, then:\n", markup=False)
+        context.console.print(edit.diff(), end="")
+    context.console.print("\nLook at it, then:\n")
     for command in commands(version):
-        context.console.print(f"    {command}", markup=False)
+        context.console.print(f"    {command}")
     context.console.print("")
     return Report(
         kind=Kind.DONE,

@@ -85,7 +85,7 @@ def run(stage: str, context: Context) -> Report:
     if standing.problems:
         raise Refused(*standing.problems)
     for listed in standing.present:
-        context.console.print(f"  {listed.name}: there already, sha256 {listed.sha256}", markup=False)
+        context.console.print(f"  {listed.name}: there already, sha256 {listed.sha256}")
     took_ms = 0
     if standing.absent:
         took_ms = _upload(context, ledger, index, standing.absent, credentials)

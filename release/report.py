@@ -11,8 +11,8 @@ def show(stage: str, report: Report, console: Console) -> None:
     """Print a report; the last line is `RESULT <kind> <stage>: <sentence>`."""
     width = max((len(checked.what) for checked in report.checked), default=0)
     for checked in report.checked:
-        console.print(f"  {checked.what:<{width}}  {checked.found}", markup=False)
+        console.print(f"  {checked.what:<{width}}  {checked.found}")
     for problem in report.problems:
-        console.print(f"PROBLEM {problem}", markup=False)
+        console.print(f"PROBLEM {problem}")
     kind = report.kind.name.lower().replace("_", "-")
-    console.print(f"RESULT {kind} {stage}: {report.sentence}", markup=False)
+    console.print(f"RESULT {kind} {stage}: {report.sentence}")

@@ -210,15 +210,15 @@ def _each(context: Context, chosen: list[Leg], candidate: Candidate, scratch: Pa
     """Every leg, two at a time; all problems of all legs together."""
 
     def one(leg: Leg) -> Checked | Refused:
-        context.console.print(f"  {leg.name}: installing", markup=False)
+        context.console.print(f"  {leg.name}: installing")
         began = time.monotonic()
         folder = scratch / f"{leg.kind}-{leg.tool.value}-{leg.python}"
         try:
             found = Checked(what=leg.name, found=check(context.runner, leg, candidate, folder))
         except Refused as refused:
-            context.console.print(f"  {leg.name}: FAILED", markup=False)
+            context.console.print(f"  {leg.name}: FAILED")
             return refused
-        context.console.print(f"  {leg.name}: works ({time.monotonic() - began:.1f} s)", markup=False)
+        context.console.print(f"  {leg.name}: works ({time.monotonic() - began:.1f} s)")
         return found
 
     with ThreadPoolExecutor(max_workers=2) as pool:

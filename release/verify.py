@@ -58,7 +58,7 @@ def _verified(context: Context, ledger: Ledger) -> Report:
     problems = _before(context, ledger)
     if problems:
         raise Refused(*problems)
-    context.console.print(f"  asking {index.name.value} what it lists and serves", markup=False)
+    context.console.print(f"  asking {index.name.value} what it lists and serves")
     with IndexClient(index) as client:
         listing = client.listing(opening.project)
         problems = listing_problems(index, listing, Version(opening.version), opening.artifacts)
@@ -68,7 +68,7 @@ def _verified(context: Context, ledger: Ledger) -> Report:
             file.name: client.metadata(file) for file in standing.present if file.metadata_sha256 is not None
         }
     problems += _served_problems(index, standing.present, served, metadata)
-    context.console.print(f"  building {opening.commit[:12]} afresh", markup=False)
+    context.console.print(f"  building {opening.commit[:12]} afresh")
     problems += _rebuilt_problems(context, ledger, served)
     if problems:
         raise Refused(*problems)

@@ -57,7 +57,6 @@ def wait_until_listed(
         said = f"lists {len(seen.present)} of {len(artifacts)} files" if isinstance(seen, Standing) else seen
         console.print(
             f"  {index.name.value} {said}; asked {asked} times in {waited:.0f} s, again in {pause:.0f} s",
-            markup=False,
         )
         sleep(pause)
 

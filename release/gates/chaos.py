@@ -53,7 +53,7 @@ def run(stage: str, context: Context) -> Report:
         scratch = Path(folder)
         wheel, origin = candidate(context, bound_or_none(context), scratch)
         install(context, wheel)
-        context.console.print(f"  drills against {wheel.name} ({origin})", markup=False)
+        context.console.print(f"  drills against {wheel.name} ({origin})")
         counted = scratch / "chaos.json"
         words = [sys.executable, "-m", "tests.chaos", f"--report={counted}", *_asked(context)]
         played = context.runner(words, cwd=context.root, show=True)

@@ -78,7 +78,7 @@ def run(stage: str, context: Context) -> Report:
     counts_as_evidence = has_real_server() and not context.options.rest
     if ledger is not None and not counts_as_evidence:
         why = "only part of the suite is asked for" if context.options.rest else REAL_SERVER_NOT_RUN
-        context.console.print(f"  no evidence recorded: {why}", markup=False)
+        context.console.print(f"  no evidence recorded: {why}")
     target = ledger if counts_as_evidence else None
     return run_gate(context, target, stage, leg, lambda: suite(context, ledger, leg))
 
@@ -89,7 +89,7 @@ def suite(context: Context, ledger: Ledger | None, leg: str) -> Report:
         scratch = Path(folder)
         wheel, origin = candidate(context, ledger, scratch)
         install(context, wheel)
-        context.console.print(f"  testing {wheel.name} ({origin}) on Python {leg}", markup=False)
+        context.console.print(f"  testing {wheel.name} ({origin}) on Python {leg}")
         junit, data = scratch / "junit.xml", coverage_file(context.root, leg)
         data.parent.mkdir(parents=True, exist_ok=True)
         for stale in data.parent.glob(f"{data.name}*"):
@@ -102,7 +102,7 @@ def suite(context: Context, ledger: Ledger | None, leg: str) -> Report:
         spread = ["-n", str(max(2, os.cpu_count() or 2)), "--dist", "worksteal"]
         runner = [sys.executable, *measuring, "-m", "pytest", f"--junitxml={junit}", "-q", *spread]
         paths = context.options.rest or targets(leg)
-        context.console.print(f"  asking pytest for {' '.join(paths)}", markup=False)
+        context.console.print(f"  asking pytest for {' '.join(paths)}")
         tested = context.runner([*runner, *paths], cwd=context.root, env=env, show=True)
         if measuring:
             # Each worker and child program has left data of its own beside the leg's file.

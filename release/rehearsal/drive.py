@@ -90,7 +90,7 @@ def run(stage: str, context: Context) -> Report:
         if arrived:
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            context.console.print(f"\nThe scratch folder is left for a look: {folder}", markup=False)
+            context.console.print(f"\nThe scratch folder is left for a look: {folder}")
     return report
 
 
@@ -147,7 +147,7 @@ def _rehearsed(rehearsal: _Rehearsal, began: float) -> Report:
     tag: str | None = name_of(Project.read(clone.root).version)
     if not clone.publish(tag):
         notes.append("a signed tag: there is no ssh-keygen here, so the tag's rules were not checked")
-        context.console.print(f"  not part of this rehearsal: {notes[-1]}", markup=False)
+        context.console.print(f"  not part of this rehearsal: {notes[-1]}")
         tag = None
     released = Checkout(clone.root, context.runner).head()
     reused = _reused(context, outer, head, released, plan)
@@ -174,7 +174,7 @@ def _left_out(rehearsal: _Rehearsal, checkout: Checkout) -> list[str]:
         notes.append(f"the owner's number: {PUBLISHER} does not have it yet, {_STAND_IN} stood in")
     notes.append("attestations: this pipeline does not sign yet")
     for note in notes:
-        rehearsal.context.console.print(f"  not part of this rehearsal: {note}", markup=False)
+        rehearsal.context.console.print(f"  not part of this rehearsal: {note}")
     return notes
 
 
@@ -333,7 +333,7 @@ def _judged(
     context.console.rule("rehearsed", align="left")
     # A log has no width of its own, and a folded digest cannot be searched for.
     own = context.console
-    wide = own if own.is_terminal else Console(file=own.file, width=_LOG_WIDTH, highlight=False)
+    wide = own if own.is_terminal else Console(file=own.file, width=_LOG_WIDTH, highlight=False, markup=False)
     wide.print(stage_table(done, seconds))
     wide.print(digest_table(started, ledger))
     if problems:

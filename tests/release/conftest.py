@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from release.drills import DRILL, FAULT, FAULTS, PLAYED, REFUSED_BY, STOPPED_BY, TAMPERING
+from release.model import Checked, Problem
 from tests.library.support.servers import find_server_binary
 from tests.release.repo_support import Repo, begin
 
@@ -44,6 +45,19 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(_FOREIGN) or name == "CI":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def complete_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal names its rule, the place, what happened and what to do; none of them may be missing."""
+    for told in (Problem, Checked):
+        make: Callable[..., None] = told.__init__
+
+        def checked(self: object, *, made: Callable[..., None] = make, **parts: str) -> None:
+            made(self, **parts)
+            assert all(type(part) is str and part for part in parts.values()), parts
+
+        monkeypatch.setattr(told, "__init__", checked)
 
 
 @pytest.fixture(scope="session")

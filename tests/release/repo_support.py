@@ -114,7 +114,7 @@ def context_on(root: Path, *, now: dt.datetime = NOW, options: Options | None = 
     return Context(
         root=root,
         runner=LocalRunner(),
-        console=Console(file=io.StringIO(), soft_wrap=True, highlight=False),
+        console=Console(file=io.StringIO(), soft_wrap=True, highlight=False, markup=False),
         now=lambda: now,
         options=options or Options(),
     )

@@ -159,7 +159,7 @@ def test_a_wheelhouse_is_filled_once_for_a_lock_and_an_interpreter(home: Path, t
     """What was fetched is not fetched again, a changed lock is, and a failure leaves no mark."""
     lock, folder = tmp_path / "some.txt", tmp_path / "house"
     lock.write_text("one\n", encoding="utf-8")
-    console = Console(file=io.StringIO())
+    console = Console(file=io.StringIO(), markup=False)
 
     def fill(runner: Recording, *pythons: str) -> int:
         before = len(runner.ran)

@@ -26,7 +26,7 @@ def install_stage(monkeypatch: pytest.MonkeyPatch, run: object) -> None:
 
 def execute(tmp_path: Path, *words: str) -> tuple[int, list[str]]:
     output = io.StringIO()
-    code = cli.main(words, root=tmp_path, console=Console(file=output, soft_wrap=True))
+    code = cli.main(words, root=tmp_path, console=Console(file=output, soft_wrap=True, markup=False))
     return code, output.getvalue().splitlines()
 
 
@@ -48,6 +48,20 @@ def test_done_prints_what_was_checked_and_ends_with_the_result(
     code, lines = execute(tmp_path, "lint")
     assert code == 0
     assert lines == ["  moon  full", "RESULT done lint: all is well"]
+
+
+def test_brackets_are_printed_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A quoted text or an extra's name is neither swallowed nor coloured."""
+
+    def run(_stage: str, context: Context) -> Report:
+        context.console.print("  [red]pkg[embedded]")
+        return Report(kind=Kind.DONE, sentence="[b]fine[/b]")
+
+    install_stage(monkeypatch, run)
+    assert cli.main(["lint"], root=tmp_path) == 0
+    assert capsys.readouterr().out == "  [red]pkg[embedded]\nRESULT done lint: [b]fine[/b]\n"
 
 
 @pytest.mark.parametrize(("kind", "code"), [(Kind.REFUSED, 1), (Kind.NOT_YET, 75)])

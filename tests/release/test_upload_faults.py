@@ -200,7 +200,7 @@ def test_fault_an_index_that_lags(release: Release, repaired: Repaired) -> None:
     again(release, uploaded=2)
     assert release.reread().head == line
 
-    clock, console = iter(range(0, 100_000, 600)), Console(file=io.StringIO())
+    clock, console = iter(range(0, 100_000, 600)), Console(file=io.StringIO(), markup=False)
     with IndexClient(INDEXES[IndexName.TESTPYPI]) as client, pytest.raises(Refused) as caught:
         wait_until_listed(
             INDEXES[IndexName.TESTPYPI],

@@ -52,7 +52,7 @@ class Waiter:
         self.now += seconds
 
     def wait(self, ask: Callable[[], Listing] | None = None) -> Standing:
-        console = Console(file=self.file, soft_wrap=True, highlight=False)
+        console = Console(file=self.file, soft_wrap=True, highlight=False, markup=False)
         return wait_until_listed(
             INDEX, ARTIFACTS, ask or self.ask, console, clock=lambda: self.now, sleep=self.sleep
         )

@@ -208,7 +208,7 @@ class Campaign:
         return self.scratch / "sign"
 
     def _say(self, text: str) -> None:
-        self.context.console.print(f"  {text}", markup=False)
+        self.context.console.print(f"  {text}")
 
     def _drive(
         self,

@@ -33,6 +33,9 @@ WORDING_KEYWORDS = frozenset(
 WORDING_CALLS = frozenset({"debug", "error", "exception", "info", "print", "warning"})
 """Calls whose text is for a person to read: print, and the methods of a console or a logger."""
 
+PROBLEM_CALLS = frozenset({"_bad", "_broken", "_none", "_problem", "_refused", "_usage", "problem", "wrong"})
+"""Helpers that make a problem of what they are given; a text of one word may be its rule or its place."""
+
 UNTOUCHED_NAMES = frozenset({"__getattribute__", "__new__", "__setattr__"})
 """Functions mutmut leaves alone by name."""
 
@@ -137,15 +140,17 @@ def _changed_lines(before: list[str], after: list[str]) -> tuple[str, str]:
 def _inert(before: ast.AST, after: ast.AST) -> bool:
     """True when what differs first is text for a person, or the type in a `cast`."""
     path = _to_change(before, after)
-    text = bool(path) and isinstance(path[-1], ast.Constant) and isinstance(path[-1].value, str)
+    value = path[-1].value if path and isinstance(path[-1], ast.Constant) else None
+    text, words = isinstance(value, str), isinstance(value, str) and " " in value
     for inner, outer in pairwise(path[::-1]):
         match outer:
             case ast.keyword():
-                return text and outer.arg in WORDING_KEYWORDS
+                return text and (outer.arg in WORDING_KEYWORDS or (outer.arg == "where" and words))
             case ast.Call(func=func, args=args) if inner in args:
                 raised = any(isinstance(above, ast.Raise) and above.exc is outer for above in path)
-                typed = _last_name(func) == "cast" and inner is args[0]
-                return typed or (text and (raised or _last_name(func) in WORDING_CALLS))
+                name = _last_name(func)
+                told = raised or name in WORDING_CALLS or (words and name in PROBLEM_CALLS)
+                return (text and told) or (name == "cast" and inner is args[0])
             case ast.IfExp() if inner is not outer.test:
                 pass
             case ast.BinOp() | ast.JoinedStr() | ast.FormattedValue():

@@ -134,7 +134,7 @@ def _work(context: Context, scope: Scope, *, tool: str) -> Report:
     report = report_of(measured, floors, explained, without, part=scope.part, tool=tool, took_ms=took_ms)
     if problems:
         for line in report.checked:
-            context.console.print(f"  {line.what}  {line.found}", markup=False)
+            context.console.print(f"  {line.what}  {line.found}")
         raise Refused(*problems)
     return report
 

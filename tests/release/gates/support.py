@@ -44,7 +44,7 @@ def make_context(root: Path, runner: Runner, options: Options | None = None) -> 
     context = Context(
         root=root,
         runner=runner,
-        console=Console(file=output, soft_wrap=True),
+        console=Console(file=output, soft_wrap=True, markup=False),
         now=lambda: dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC),
         options=options or Options(),
     )

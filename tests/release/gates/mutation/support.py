@@ -185,7 +185,7 @@ def context_of(root: Path, machine: Machine, options: Options | None = None) -> 
     context = Context(
         root=root,
         runner=machine,
-        console=Console(file=output, soft_wrap=True),
+        console=Console(file=output, soft_wrap=True, markup=False),
         now=lambda: dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC),
         options=options or Options(),
     )

@@ -96,6 +96,9 @@ def test_key_does_not_change_with_the_number() -> None:
         ('a = cast("list[A]", b)', 'a = cast("XXlist[A]XX", b)'),
         ('a = typing.cast("list[A]", b)', 'a = typing.cast("LIST[A]", b)'),
         ('a = cast("list[A]", b)', "a = cast(None, b)"),
+        ('wrong("a.b", "is gone", c)', 'wrong("a.b", "IS GONE", c)'),
+        ('self._problem("a.b", f"is gone" + c)', 'self._problem("a.b", f"XXis goneXX" + c)'),
+        ('Problem(rule=r, where="line 1")', 'Problem(rule=r, where="LINE 1")'),
     ],
 )
 def test_words_for_a_person_are_inert(line: str, changed: str) -> None:
@@ -127,6 +130,11 @@ def test_words_for_a_person_are_inert(line: str, changed: str) -> None:
         ('a = cast("A", b)', "a = None"),
         ('a = cast("A", b) + 1', 'a = cast("A", b) - 1'),
         ('print(1, "a")', 'print(2, "a")'),
+        ('wrong("a.b", "is gone", c)', 'wrong("A.B", "is gone", c)'),
+        ('wrong("is gone", c)', "wrong(None, c)"),
+        ('send("is gone")', 'send("IS GONE")'),
+        ('Problem(rule=r, where="pyproject.toml")', 'Problem(rule=r, where="PYPROJECT.TOML")'),
+        ('f(rule="line 1")', 'f(rule="LINE 1")'),
     ],
 )
 def test_what_a_program_reads_is_not_inert(line: str, changed: str) -> None:
