@@ -41,6 +41,20 @@ def main(argv: Sequence[str] | None = None, run: running.Run = running.run) -> i
         "--from", dest="origin", choices=["git", "pypi"], required=True, help="its source"
     )
     dependency.add_argument("--rev", help="the commit or tag to take, with --from git")
+    imports = commands.add_parser("imports", help="take from this package what moved out of the tree")
+    imports.add_argument("path", type=Path, help="the folder of the tree")
+    how = imports.add_mutually_exclusive_group(required=True)
+    how.add_argument(
+        "--shim", action="store_true", help="turn v0's modules into re-exports; no consumer changes"
+    )
+    how.add_argument("--rewrite", action="store_true", help="the same, and rewrite the imports themselves")
+    imports.add_argument(
+        "--apply", action="store_true", help="write the files; without it the diff is printed"
+    )
+    status = commands.add_parser("status", help="say what is left to do")
+    status.add_argument("path", type=Path, help="the folder of the tree")
+    for command in (imports, status):
+        command.add_argument("--format", choices=["text", "json"], default="text", help="how it is printed")
     asked = parser.parse_args(argv)
     if asked.command == "dependency" and (asked.origin == "git") != bool(asked.rev):
         parser.error("--rev COMMIT goes with --from git, and only with it")
@@ -48,6 +62,7 @@ def main(argv: Sequence[str] | None = None, run: running.Run = running.run) -> i
         sys.stderr.write(f"{asked.path} is no folder; name the one with the workspace's pyproject.toml\n")
         return 2
     try:
+        import libcst  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport] - an extra
         import packaging  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport] - an extra
         import tomlkit  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport] - an extra
     except ImportError:
@@ -55,6 +70,10 @@ def main(argv: Sequence[str] | None = None, run: running.Run = running.run) -> i
         return 2
     if asked.command == "dependency":
         return _depend(asked.path, asked.rev)
+    if asked.command == "imports":
+        return _imports(asked.path, rewriting=asked.rewrite, writing=asked.apply, json=asked.format == "json")
+    if asked.command == "status":
+        return _status(asked.path, json=asked.format == "json")
     if asked.validate:
         return _validate(asked.path, run)
     return _check(asked.path, run, fix=asked.fix, json=asked.format == "json")
@@ -90,9 +109,13 @@ def _write(path: Path, text: str) -> None:
     """Replace a file's text in one step, its permissions kept."""
     target = path.resolve()
     fresh = target.with_name(f".{target.name}.tta-adopt")
-    fresh.write_bytes(text.encode())
-    fresh.chmod(target.stat().st_mode)
-    fresh.replace(target)
+    try:
+        fresh.write_bytes(text.encode())
+        fresh.chmod(target.stat().st_mode)
+        fresh.replace(target)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def _depend(root: Path, rev: str | None) -> int:
@@ -117,6 +140,33 @@ def _depend(root: Path, rev: str | None) -> int:
         f"{dependency.NAME} comes from {f'git at {rev}' if rev else 'PyPI'}; now run `uv lock`\n"
     )
     return 0
+
+
+def _imports(root: Path, *, rewriting: bool, writing: bool, json: bool) -> int:
+    from tta_agent_coordination.adopt import fixes, tree  # noqa: PLC0415 - an extra's
+    from tta_agent_coordination.adopt.imports import plan, report  # noqa: PLC0415 - an extra's
+
+    planned = plan.make(tree.read_workspace(root), rewriting=rewriting)
+    found = [*(planned.findings if writing else planned.as_before())]
+    written: list[str] = []
+    for path, text in planned.new.items() if writing else ():
+        try:
+            _write(root / path, text)
+            written.append(path)
+        except OSError as error:
+            found.append(report.unwritten(path, error))
+    (sys.stderr if json else sys.stdout).write(fixes.diff(planned.old, planned.new))
+    say = report.as_json if json else report.as_text
+    sys.stdout.write(say(planned, found, written))
+    return 1 if found or len(written) != len(planned.new) else 0
+
+
+def _status(root: Path, *, json: bool) -> int:
+    from tta_agent_coordination.adopt import status, tree  # noqa: PLC0415 - an extra's
+
+    seen = status.look(tree.read_workspace(root))
+    sys.stdout.write(status.as_json(seen) if json else status.as_text(seen))
+    return 1 if seen.open else 0
 
 
 def _validate(root: Path, run: running.Run) -> int:
