@@ -34,6 +34,8 @@ def root(tmp_path: Path) -> Path:
     return write(tmp_path / "tta", tta())
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_re_exports_change_no_consumer_and_its_tests_pass(
     root: Path, shared_server: RealServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,6 +62,8 @@ def test_re_exports_change_no_consumer_and_its_tests_pass(
     assert changed(once, files(root)) == set()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_rewritten_imports_pass_too_and_what_only_re_exports_can_go(
     root: Path, shared_server: RealServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
