@@ -1,6 +1,7 @@
 """The drills stage reads what the drills' tests noted, and takes no missing or other note for a refusal."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,8 +104,8 @@ def test_all_refused_is_no_problem_unless_a_test_failed() -> None:
 def played(*cases: str, code: int = 0) -> ScriptedRunner:
     """A test runner that leaves a JUnit file of these cases; none at all without any."""
 
-    def answer(words: list[str], env: object) -> tuple[int, str]:
-        del env
+    def answer(words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        assert Path(env["PYTHONPATH"]).name == "src", "the package is not installed in this session"
         (path,) = (word.partition("=")[2] for word in words if word.startswith("--junitxml="))
         if cases:
             junit(Path(path), *cases)
