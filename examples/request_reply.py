@@ -33,8 +33,8 @@ def open_coordinator() -> RedisMessageCoordinator:
 
 
 async def next_message(coordinator: RedisMessageCoordinator, agent: AgentId) -> ReceivedMessage:
-    """Take the next message; where several processes work, an `AgentWorker` waits for it."""
-    received = await coordinator.receive(agent, visibility_timeout=30)
+    """Wait for the next message."""
+    received = await coordinator.receive(agent, visibility_timeout=30, wait=10)
     if received is None:
         raise LookupError(f"nothing for {agent}")
     return received

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
-from typing import assert_type
+from typing import Any, assert_type
 
+from pydantic import BaseModel
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from tta_agent_coordination import (
+    Agent,
+    AgentEvent,
+    AgentEventKind,
     AgentId,
     AgentMessage,
+    AgentRegistry,
+    AgentWorker,
+    CapabilityMatch,
     CircuitBreaker,
     CircuitBreakerConfig,
     CircuitBreakerRegistry,
@@ -20,6 +27,7 @@ from tta_agent_coordination import (
     FailureType,
     InboxStats,
     InMemoryMetrics,
+    Liveness,
     MessageCoordinator,
     MessageExplanation,
     MessageMetrics,
@@ -29,7 +37,9 @@ from tta_agent_coordination import (
     MessageType,
     NullMetrics,
     ReceivedMessage,
+    RedisAgentRegistry,
     RedisMessageCoordinator,
+    RegistryWatch,
     RetryConfig,
     RoutingKey,
     retry_with_backoff,
@@ -110,6 +120,127 @@ async def sent_and_received(coordinator: RedisMessageCoordinator) -> None:
     assert_type(await coordinator.nack(EDITOR, received.token, FailureType.PERMANENT, "why"), bool)
     assert_type(await coordinator.ack(EDITOR, received.token, then_send=[(WRITER, MESSAGE)]), bool)
     assert_type(await coordinator.release(EDITOR, received.token), bool)
+
+
+async def in_batches(coordinator: RedisMessageCoordinator) -> None:
+    """Many at once, and waiting for them."""
+    sent = await coordinator.send_many(WRITER, EDITOR, (MESSAGE, MESSAGE), delay=0.5, expires_in=60)
+    assert_type(sent, list[MessageResult])
+    assert_type(sent[0].recipient_liveness, str | None)
+    assert_type(await coordinator.receive(EDITOR, wait=2.5), ReceivedMessage | None)
+    many = assert_type(await coordinator.receive_many(EDITOR, 10, 30, wait=60), list[ReceivedMessage])
+    assert_type(await coordinator.ack_many(EDITOR, [received.token for received in many]), list[bool])
+
+
+async def handle(received: ReceivedMessage) -> None:
+    """A handler that has nothing to send."""
+    assert_type(received.deliveries, int)
+
+
+async def handle_and_answer(received: ReceivedMessage) -> list[tuple[AgentId, AgentMessage]]:
+    """A handler whose messages go out with the acknowledgement."""
+    return [(received.queue_message.message.sender, MESSAGE)]
+
+
+async def worked(redis: Redis, coordinator: RedisMessageCoordinator, registry: RedisAgentRegistry) -> None:
+    """A worker, made at once or in two steps."""
+    worker = AgentWorker(
+        EDITOR,
+        coordinator,
+        handlers={MessageType.REQUEST: handle_and_answer, None: handle},
+        concurrency=4,
+        prefetch=2,
+        visibility_timeout=30,
+        handler_timeout=600,
+        grace=5,
+        permanent=(KeyError,),
+        registry=registry,
+    )
+    async with worker as entered:
+        assert_type(entered, AgentWorker)
+    later = AgentWorker(EDITOR)
+    later.handler(MessageType.EVENT)(handle)
+    decorated = later.handler(MessageType.REQUEST)(handle_and_answer)
+    kept: Callable[[ReceivedMessage], Awaitable[list[tuple[AgentId, AgentMessage]]]] = decorated
+    assert kept is handle_and_answer
+    later.connect(RedisMessageCoordinator(redis))
+    await later.run()
+    later.stop()
+
+
+class Clerk:
+    """What a registry expects of an agent, and no more."""
+
+    agent_id = AgentId(type="clerk")
+    name = "clerk"
+
+    def status_snapshot(self) -> dict[str, Any]:
+        """Say how it is."""
+        return {"status": "idle"}
+
+    async def health_check(self) -> dict[str, Any]:
+        """Say that it is well."""
+        return {"status": "healthy"}
+
+    def set_degraded(self, degraded: bool, /) -> None:
+        """Take note."""
+
+    async def export_state(self) -> dict[str, Any]:
+        """Keep nothing."""
+        return {}
+
+    async def import_state(self, state: dict[str, Any], /) -> None:
+        """Take nothing."""
+
+
+class Skills(BaseModel):
+    """What a clerk can do."""
+
+    capabilities: list[dict[str, str]]
+
+
+async def note(event: AgentEvent) -> None:
+    """A callback about somebody."""
+    assert_type(event.kind, AgentEventKind)
+    assert_type(event.agent_id, AgentId | None)
+    assert_type(event.heartbeat_age, float)
+
+
+async def note_agent(agent: Agent) -> None:
+    """A callback about an agent of this process."""
+    assert_type(agent.agent_id, AgentId)
+
+
+async def registered(redis: Redis, cluster: RedisCluster) -> None:
+    """An agent's whole stay in the registry."""
+    in_memory = AgentRegistry()
+    in_memory.register(Clerk())
+    assert_type(in_memory.discover("clerk"), list[Agent])
+    plain: AgentRegistry = RedisAgentRegistry(cluster, hash_tags=True)
+    assert_type(plain.get(EDITOR), Agent | None)
+    registry = RedisAgentRegistry(redis, "ao", 30.0, 10.0, enable_events=True, event_publisher=None)
+    async with registry as entered:
+        assert_type(entered, RedisAgentRegistry)
+        registry.set_superseded_callback(note_agent)
+        registry.add_death_callback(note)
+        registry.return_leases_through(RedisMessageCoordinator(redis, liveness=registry.liveness_view()))
+        await registry.register(Clerk())
+        await registry.start_heartbeats()
+        assert_type(await registry.register_capabilities(EDITOR, Skills(capabilities=[])), bool)
+        assert_type(await registry.find_by_capability("draw", capability_type="art"), list[CapabilityMatch])
+        assert_type(await registry.list_registered(), list[dict[str, Any]])
+        assert_type(await registry.get_agent_info("clerk:default"), dict[str, Any] | None)
+        assert_type(await registry.get_all_agents(), dict[str, dict[str, Any]])
+        assert_type(await registry.liveness(EDITOR), Liveness)
+        assert_type(await registry.restore_state_if_available(Clerk()), bool)
+        assert_type(registry.epoch_of(EDITOR), int | None)
+        assert_type(await registry.set_draining(EDITOR, draining=False), bool)
+        async with registry.watch() as watch:
+            assert_type(watch, RegistryWatch)
+            async for event in watch:
+                await note(assert_type(event, AgentEvent))
+        await registry.stop_heartbeats()
+        await registry.deregister(EDITOR)
 
 
 async def looked_after(coordinator: RedisMessageCoordinator) -> None:

@@ -117,7 +117,7 @@ class AgentWorker:
         """Handlers that went on when they were cancelled at the last stop; they still run."""
         return self._abandoned
 
-    def handler(self, *kinds: MessageType) -> Callable[[Handler], Handler]:
+    def handler[H: Handler](self, *kinds: MessageType) -> Callable[[H], H]:
         """Return a decorator that makes a function the handler for some types; for all others without any.
 
         The function gets a `ReceivedMessage`, and returns None or a list of (recipient, message) pairs, at
@@ -128,7 +128,7 @@ class AgentWorker:
             TypeError: If it is not an `async def` function.
         """
 
-        def add(function: Handler) -> Handler:
+        def add(function: H) -> H:
             for kind in kinds or (None,):
                 self._add(kind, function)
             return function
