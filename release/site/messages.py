@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 _LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
+_LOGGER = re.compile(r"^(\w+) = logging\.getLogger\(", re.MULTILINE)
+_LEVEL = re.compile(r"logging\.([A-Z]+)")
 _FILLED = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[sdrgfx]")
 """Where a line for the log takes its next argument."""
 
@@ -109,16 +111,21 @@ def raised_in(module: str, source: str) -> list[Raised]:
 def logged_in(module: str, source: str) -> list[Logged]:
     """Every line that one module writes to its log, in order, its arguments put in."""
     found: list[Logged] = []
+    loggers = set(_LOGGER.findall(source))
     for call in _calls(module, source):
         match call.node:
-            case ast.Call(func=ast.Attribute(value=logger, attr=level), args=[text, *arguments]) if (
-                level in _LEVELS and ast.unparse(logger).rpartition(".")[2] in ("logger", "_logger")
+            case ast.Call(func=ast.Attribute(value=logger, attr="log"), args=[level, *told]) if told:
+                kind = " or ".join(dict.fromkeys(_LEVEL.findall(ast.unparse(level)))).lower()
+            case ast.Call(func=ast.Attribute(value=logger, attr=kind), args=[_, *_] as told) if (
+                kind in _LEVELS
             ):
-                given = iter([call.text(each) for each in arguments])
-                message = _FILLED.sub(lambda place: next(given, place[0]), call.text(text))  # noqa: B023 - used at once
-                found.append(Logged(level=level, message=message, where=call.where))
-            case _:
                 pass
+            case _:
+                continue
+        if ast.unparse(logger) in loggers:
+            given = iter([call.text(each) for each in told[1:]])
+            message = _FILLED.sub(lambda place: next(given, place[0]), call.text(told[0]))  # noqa: B023 - used at once
+            found.append(Logged(level=kind, message=message, where=call.where))
     return found
 
 

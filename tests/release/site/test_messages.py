@@ -27,10 +27,14 @@ def mapped(error):
 """
 
 LOG = """
+logger = logging.getLogger(__name__)
+_log = logging.getLogger("m")
+
 def work(inbox):
     logger.warning("%s failed %d times, %5.1f s, %s", inbox.name, 3, pause)
-    self._logger.error("odd" if inbox else "even")
-    math.log("no")
+    _log.error("odd" if inbox else "even")
+    _log.log(logging.WARNING if inbox.full else logging.INFO, "%s to %s", inbox, "full")
+    logger.setLevel("no")
     report.error("no")
 """
 
@@ -86,6 +90,7 @@ def test_lines_for_the_log_have_their_arguments_put_in() -> None:
     assert messages.logged_in("m", LOG) == [
         Logged(level="warning", message="{inbox.name} failed 3 times, {pause} s, %s", where="m.work"),
         Logged(level="error", message="odd | even", where="m.work"),
+        Logged(level="warning or info", message="{inbox} to full", where="m.work"),
     ]
 
 
