@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from release.drills import DRILL, FAULT, FAULTS, PLAYED, REFUSED_BY, STOPPED_BY, TAMPERING
-from release.model import Checked, Problem
+from release.model import Checked, Kind, Problem, Report
 from tests.library.support.servers import find_server_binary
 from tests.release.repo_support import Repo, begin
 
@@ -58,6 +58,14 @@ def complete_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
             assert all(type(part) is str and part for part in parts.values()), parts
 
         monkeypatch.setattr(told, "__init__", checked)
+    report: Callable[..., None] = Report.__init__
+
+    def reported(self: Report, *, kind: Kind, sentence: str, **parts: object) -> None:
+        report(self, kind=kind, sentence=sentence, **parts)
+        assert type(kind) is Kind
+        assert type(sentence) is str
+
+    monkeypatch.setattr(Report, "__init__", reported)
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,18 @@
 """How a stage is bound to its ledger, in both modes, alone and in a workflow, on real checkouts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from release.binding import bound, bound_or_none, index_mode, record
 from release.checkout import Checkout
 from release.context import Context, Options
-from release.evidence import FOLDER, Outcome, read_evidence
+from release.evidence import FOLDER, Outcome, Ran, read_evidence
 from release.ledger import NAME, Ledger
 from release.model import Kind, Mode, Refused, Report
 from release.plan import RELEASE
 from release.runner import LocalRunner
-from tests.release.ledger_support import SDIST, WHEEL, create, rules_of
+from tests.release.ledger_support import HERE, SDIST, WHEEL, create, rules_of
 from tests.release.repo_support import NOW, Repo, context_on, printed
 
 DONE = Report(kind=Kind.DONE, sentence="fine", figures={"checks": 3}, tools={"ruff": "0.1"})
@@ -61,10 +61,14 @@ def test_each_mode_refuses_the_others_ledger(repo: Repo, has: Mode, runs: Mode) 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_another_commit_is_refused(repo: Repo, mode: Mode) -> None:
     """Evidence about one commit says nothing about the next."""
-    open_ledger(repo, mode=mode)
+    made = open_ledger(repo, mode=mode).opening
     repo.write("more.txt", "x")
     repo.commit()
-    assert refusal(on(repo)) == ["binding.same-commit"]
+    with pytest.raises(Refused) as caught:
+        bound(on(repo), mode=None)
+    (problem,) = caught.value.problems
+    assert (problem.rule, problem.where) == ("binding.same-commit", "HEAD")
+    assert problem.remedy.startswith(f"check out {made.tag if mode is Mode.RELEASE else made.commit},")
 
 
 def test_a_release_refuses_a_dirty_tree_and_names_each_path(repo: Repo) -> None:
@@ -101,12 +105,12 @@ def test_gates_run_without_a_ledger_and_say_so(repo: Repo) -> None:
 @pytest.mark.parametrize("mode", list(Mode))
 def test_gates_do_not_mind_the_ledger_of_an_older_commit(repo: Repo, mode: Mode) -> None:
     """The ledger of last week's release stays where it is."""
-    open_ledger(repo, mode=mode)
+    old = open_ledger(repo, mode=mode).opening.commit
     repo.write("more.txt", "x")
     repo.commit()
     context = on(repo)
     assert bound_or_none(context) is None
-    assert "not checked out" in printed(context)
+    assert f"of commit {old[:12]}, which is not checked out" in printed(context)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +152,17 @@ def test_what_the_job_before_handed_on_must_fit(repo: Repo) -> None:
     assert bound(on(repo, **good), mode=None).head == made.head
     assert refusal(on(repo, **{**good, "expect_head": made.digests})) == ["binding.expected-head"]
     assert refusal(on(repo, **{**good, "expect_digests": made.head})) == ["binding.expected-digests"]
-    assert refusal(on(repo, expect_head="", expect_digests="")) == [
-        "binding.expected-head",
-        "binding.expected-digests",
+    with pytest.raises(Refused) as caught:
+        bound(on(repo, expect_head="", expect_digests=made.head), mode=None)
+    assert [(each.rule, each.what) for each in caught.value.problems] == [
+        (
+            "binding.expected-head",
+            f"the ledger's last line has sha256 {made.head}, the job before handed on nothing",
+        ),
+        (
+            "binding.expected-digests",
+            f"the ledger's artefact list has sha256 {made.digests}, the job before handed on {made.head}",
+        ),
     ]
 
 
@@ -207,16 +219,23 @@ class Vouched:
     ],
     ids=lambda case: case.stage,
 )
-def test_evidence_is_about_what_the_stage_looked_at(repo: Repo, case: Vouched) -> None:
+def test_evidence_is_about_what_the_stage_looked_at(
+    repo: Repo, case: Vouched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Lint saw the tree, test the wheel, an upload both files."""
     ledger = open_ledger(repo, mode=Mode.RELEASE)
     context = on(repo)
-    record(context, ledger, case.stage, case.leg, DONE)
+    elsewhere = replace(HERE, attempt=7)
+    with monkeypatch.context() as patch:
+        looks = iter([elsewhere])
+        patch.setattr(Ran, "here", lambda: next(looks))
+        record(context, ledger, case.stage, case.leg, DONE)
     line = Ledger.read(context.ledger).lines[0]
     assert (line.stage, line.leg, line.outcome) == (case.stage, case.leg, Outcome.PASSED)
     assert set(line.subject) == case.names
     assert (line.figures, line.tools) == (DONE.figures, DONE.tools)
     assert line.at == NOW.replace(microsecond=0)
+    assert line.ran == elsewhere
     assert ledger.head in printed(context)
 
 
@@ -243,6 +262,15 @@ def test_a_leg_that_is_not_planned_leaves_no_evidence_and_says_so(repo: Repo, ev
     assert Ledger.read(context.ledger).lines == ()
     assert not (context.ledger / FOLDER).exists()
     assert "no evidence recorded: test 3.11 is not in the ledger's plan" in printed(context)
+
+
+def test_a_stage_that_no_plan_names_leaves_no_evidence(repo: Repo) -> None:
+    """Sessions beside the release may print, not vouch."""
+    ledger = open_ledger(repo)
+    context = on(repo)
+    record(context, ledger, "moon", "all", DONE)
+    assert Ledger.read(context.ledger).lines == ()
+    assert "no evidence recorded: moon all is not in the ledger's plan" in printed(context)
 
 
 def test_evidence_about_something_else_is_refused(repo: Repo) -> None:

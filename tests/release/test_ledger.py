@@ -1,6 +1,7 @@
 """The ledger's file: every break shows, a torn last line is no break, one writer at a time."""
 
 import datetime as dt
+import errno
 import json
 import os
 import stat
@@ -157,6 +158,9 @@ def test_every_break_is_listed_with_its_line(folder: Path) -> None:
     places = [problem.where for problem in caught.value.problems]
     assert any("line 1 (n=0)" in place for place in places)
     assert any("line 3 (n=2)" in place for place in places)
+    says = {problem.rule: problem.what for problem in caught.value.problems}
+    assert "None" not in says["ledger.readable"]
+    assert says["ledger.chained"] == "does not name the line before it: one of the two was changed or moved"
 
 
 def test_no_single_changed_byte_goes_unnoticed(folder: Path) -> None:
@@ -220,10 +224,29 @@ def test_a_torn_line_zero_is_no_ledger_and_can_be_opened_again(tmp_path: Path) -
         with pytest.raises(Refused) as caught:
             Ledger.read(folder)
         assert rules_of(caught.value) == ["ledger.present"]
-        assert create(folder).genesis == sha256(whole[:-1])
+        aside = folder / f"torn-0-{sha256(whole[:end])[:12]}.txt"
+        assert aside.exists() is (end > 0)
+        assert create(folder).torn is None
+        aside.unlink(missing_ok=True)
         (folder / NAME).write_bytes(whole[:end])
-        assert create(folder).genesis == sha256(whole[:-1])  # and without reading first
+        opened = create(folder)  # and without reading first
+        assert opened.genesis == sha256(whole[:-1])
+        assert opened.torn == (aside if end else None)
+        assert aside.exists() is (end > 0)
         assert (folder / NAME).read_bytes() == whole
+
+
+def test_a_line_that_another_writer_ended_meanwhile_is_not_torn(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What looked torn was being written: only the holder of the lock may say so."""
+    data = (folder / NAME).read_bytes()
+    looks = iter([data[:-3], data])
+    monkeypatch.setattr(module, "_read", lambda _path: next(looks))  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType] - a Path
+    ledger = Ledger.read(folder)
+    assert ledger.torn is None
+    assert [line.stage for line in ledger.lines] == ["lint", "test", "coverage"]
+    assert not list(folder.glob("torn-*"))
 
 
 def test_a_torn_line_behind_a_broken_one_is_left_alone(folder: Path) -> None:
@@ -243,6 +266,7 @@ def test_a_line_torn_after_reading_is_set_aside_by_the_next_append(folder: Path)
     add(ledger, "mutation")
     assert ledger.torn is not None
     assert ledger.torn.read_bytes() == b'{"at":'
+    assert ledger.torn.name.startswith("torn-4-")
     assert [line.stage for line in Ledger.read(folder).lines] == ["lint", "test", "coverage", "mutation"]
 
 
@@ -353,6 +377,7 @@ def test_a_full_disk_takes_back_what_it_wrote_of_the_line(
         with pytest.raises(Refused) as caught:
             add(ledger, "mutation")
     assert rules_of(caught.value) == ["ledger.written"]
+    assert os.strerror(errno.ENOSPC) in caught.value.problems[0].what
     assert (folder / NAME).read_bytes() == before
     assert len(ledger.lines) == 3
     add(ledger, "mutation")
@@ -382,6 +407,26 @@ def test_a_line_is_one_write_and_an_fsync(folder: Path, monkeypatch: pytest.Monk
     assert lines == [raw_lines(folder)[-1] + b"\n"]
     assert synced
     assert synced[-1] >= 1
+
+
+def test_files_are_opened_as_bytes_and_for_their_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text mode would change line feeds on Windows, and nobody else writes evidence."""
+    opened: dict[str, tuple[int, ...]] = {}
+    real, text = os.open, 1 << 29
+
+    def opens(path: Path, flags: int, *mode: int) -> int:
+        opened[Path(path).name] = (flags, *mode)
+        return real(path, flags & ~text, *mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "O_BINARY", text, raising=False)
+        patch.setattr(os, "open", opens)
+        create(tmp_path / "ledger")
+    assert opened[NAME] == (os.O_WRONLY | os.O_APPEND | os.O_CREAT | text, 0o644)
+    if hasattr(os, "O_DIRECTORY"):
+        assert opened["ledger"] == (os.O_RDONLY | os.O_DIRECTORY,)
 
 
 def test_a_new_ledgers_name_is_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -467,13 +512,28 @@ def test_what_does_not_belong_is_not_appended(
     assert (folder / NAME).read_bytes() == before
 
 
+def test_times_are_kept_in_utc(folder: Path) -> None:
+    """A laptop in another time zone writes the same line."""
+    there = NOW.astimezone(dt.timezone(dt.timedelta(hours=9)))
+    ledger = Ledger.read(folder)
+    add(ledger, "mutation", at=there)
+    line = ledger.lines[-1]
+    assert line.at == NOW.replace(microsecond=0)
+    assert line.at.tzinfo is dt.UTC
+
+
 @pytest.mark.parametrize(
-    "changes", [{"figures": {"x": 1.5}}, {"at": NOW.replace(tzinfo=None)}, {"tools": {"x": "/usr/bin/x"}}]
+    ("changes", "says"),
+    [
+        ({"figures": {"x": 1.5}}, ".+"),
+        ({"at": NOW.replace(tzinfo=None)}, "has no time zone"),
+        ({"tools": {"x": "/usr/bin/x"}}, ".+"),
+    ],
 )
-def test_a_stages_mistake_leaves_the_file_as_it_is(folder: Path, changes: dict[str, Any]) -> None:
+def test_a_stages_mistake_leaves_the_file_as_it_is(folder: Path, changes: dict[str, Any], says: str) -> None:
     """A float or a path in a figure is the stage's mistake, not the ledger's break."""
     ledger, before = Ledger.read(folder), (folder / NAME).read_bytes()
-    with pytest.raises(ValueError, match=r".+"):
+    with pytest.raises(ValueError, match=says):
         add(ledger, "mutation", **changes)
     assert (folder / NAME).read_bytes() == before
 

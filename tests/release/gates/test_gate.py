@@ -75,7 +75,9 @@ def test_a_pass_is_recorded_with_its_figures(tree: Path) -> None:
 def test_a_pass_is_not_repeated_unless_asked(tree: Path) -> None:
     """A second run after a half-done one goes on where it stopped."""
     gate(tree, passes)
-    assert "passed before" in gate(tree, never).sentence
+    again = gate(tree, never)
+    assert again.kind is Kind.DONE
+    assert "passed before" in again.sentence
     assert gate(tree, passes, again=True) is PASSED
     assert lines(tree) == [("lint", "passed"), ("lint", "passed")]
 
@@ -87,6 +89,7 @@ def test_a_failure_is_recorded_and_undoes_an_older_pass(tree: Path) -> None:
         gate(tree, fails, again=True)
     assert lines(tree) == [("lint", "passed"), ("lint", "failed")]
     assert not Ledger.read(tree / "ledger").passed("lint", "all")
+    assert Ledger.read(tree / "ledger").lines[-1].figures == {"problems": 1}
 
 
 def test_not_yet_is_no_failure(tree: Path) -> None:

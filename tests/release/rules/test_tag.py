@@ -23,6 +23,7 @@ GOOD = TagFacts(
     signers_known=True,
     reachable=True,
 )
+STAYED = RemoteTag(tag_object=TAG_OBJECT, commit=COMMIT)
 
 
 def rules(facts: TagFacts, version: str = "0.1.0", commit: str = COMMIT) -> list[str]:
@@ -81,7 +82,9 @@ def test_every_other_form_is_refused_by_the_rule_named_for_it(
 )
 def test_a_tag_is_v_and_the_normalised_version(name: str, version: str, fits: bool) -> None:
     """One version has one tag, and a reader of the index finds it."""
-    assert (tag.fits_version(name, Version(version)) == []) is fits
+    problems = tag.fits_version(name, Version(version))
+    assert (problems == []) is fits
+    assert all(problem.what.startswith(f"is not v{Version(version)},") for problem in problems)
     named = replace(GOOD, name=name, inner_name=name)
     assert rules(named, version) == ([] if fits else ["tag.is-version"])
 
@@ -94,28 +97,39 @@ def test_a_wrong_name_is_told_together_with_everything_else() -> None:
 def test_a_tag_that_stayed_is_not_moved() -> None:
     """Here and at the remote it is line 0's object."""
     opened = opening(mode=Mode.RELEASE)
-    assert tag.not_moved(opened, local=GOOD, remote=RemoteTag(tag_object=TAG_OBJECT, commit=COMMIT)) == []
+    assert tag.not_moved(opened, local=GOOD, remote=STAYED) == []
+
+
+def test_what_git_says_of_a_signature_is_passed_on() -> None:
+    """A person sees which key it was."""
+    facts = replace(GOOD, signer="", signature_says="no principal matched")
+    (problem,) = tag.may_release(facts, version=Version("0.1.0"), commit=COMMIT)
+    assert problem.what.endswith(": no principal matched")
 
 
 @pytest.mark.parametrize(
-    ("local", "remote", "places"),
+    ("local", "remote", "places", "found"),
     [
+        (replace(GOOD, tag_object=TREE), STAYED, ["in this checkout"], f"{TREE} of commit {COMMIT}"),
+        (replace(GOOD, commit=TREE), STAYED, ["in this checkout"], f"{TAG_OBJECT} of commit {TREE}"),
+        (TagFacts(name="v0.1.0", exists=False), None, ["in this checkout", "at origin"], "gone"),
+        (GOOD, RemoteTag(tag_object=TREE, commit=COMMIT), ["at origin"], f"{TREE} of commit {COMMIT}"),
         (
-            replace(GOOD, tag_object=TREE),
-            RemoteTag(tag_object=TAG_OBJECT, commit=COMMIT),
-            ["in this checkout"],
+            GOOD,
+            RemoteTag(tag_object=TAG_OBJECT, commit=TREE),
+            ["at origin"],
+            f"{TAG_OBJECT} of commit {TREE}",
         ),
-        (replace(GOOD, commit=TREE), RemoteTag(tag_object=TAG_OBJECT, commit=COMMIT), ["in this checkout"]),
-        (TagFacts(name="v0.1.0", exists=False), None, ["in this checkout", "at origin"]),
-        (GOOD, RemoteTag(tag_object=TREE, commit=COMMIT), ["at origin"]),
-        (GOOD, RemoteTag(tag_object=TAG_OBJECT, commit=TREE), ["at origin"]),
-        (GOOD, None, ["at origin"]),
+        (GOOD, None, ["at origin"], "gone"),
     ],
 )
 def test_a_moved_or_removed_tag_is_refused_with_its_place(
-    local: TagFacts, remote: RemoteTag | None, places: list[str]
+    local: TagFacts, remote: RemoteTag | None, places: list[str], found: str
 ) -> None:
     """What is published must stay what the tag shows."""
     problems = tag.not_moved(opening(mode=Mode.RELEASE), local=local, remote=remote)
     assert [problem.rule for problem in problems] == ["tag.not-moved"] * len(places)
     assert [problem.where for problem in problems] == [f"tag v0.1.0 {place}" for place in places]
+    opened = f"{TAG_OBJECT} of commit {COMMIT}" if found == "gone" else f"{TAG_OBJECT} of {COMMIT}"
+    ends = "; " if found == "gone" else ", "
+    assert {problem.what for problem in problems} == {f"is {found}{ends}the ledger opened with {opened}"}
