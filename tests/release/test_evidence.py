@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+import platform
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from release.evidence import (
     decode,
     digests,
     encode,
+    proof_problems,
     read_evidence,
     write_evidence,
 )
@@ -191,20 +194,89 @@ def test_what_would_not_have_been_written_is_not_read(hand: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "says"),
     [
-        pytest.param({"artifacts": (WHEEL, WHEEL)}, id="one name twice"),
-        pytest.param({"artifacts": ()}, id="nothing"),
-        pytest.param({"artifacts": (replace(WHEEL, sha256="C" * 64),)}, id="digest in upper case"),
-        pytest.param({"tag": "v0.1.0"}, id="tag without object"),
-        pytest.param({"tag_object": "e" * 40}, id="object without tag"),
-        pytest.param({"mode": Mode.RELEASE, "tag": "", "tag_object": ""}, id="release without tag"),
+        pytest.param({"artifacts": (WHEEL, WHEEL)}, f"{WHEEL.name}, {WHEEL.name}", id="one name twice"),
+        pytest.param({"artifacts": ()}, "no artefact", id="nothing"),
+        pytest.param({"artifacts": (replace(WHEEL, sha256="C" * 64),)}, "64", id="digest in upper case"),
+        pytest.param({"tag": "v0.1.0"}, "a tag has its object", id="tag without object"),
+        pytest.param({"tag_object": "e" * 40}, "a tag has its object", id="object without tag"),
+        pytest.param(
+            {"mode": Mode.RELEASE, "tag": "", "tag_object": ""},
+            "a release has a tag",
+            id="release without tag",
+        ),
     ],
 )
-def test_an_opening_that_makes_no_sense_cannot_be_made(changes: dict[str, Any]) -> None:
+def test_an_opening_that_makes_no_sense_cannot_be_made(changes: dict[str, Any], says: str) -> None:
     """A ledger opened on nonsense would bind every gate to it."""
-    with pytest.raises(ValueError, match=r".+"):
+    with pytest.raises(ValueError, match=re.escape(says)):
         opening(**changes)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_an_opening_may_have_a_tag_in_either_mode(mode: Mode) -> None:
+    """A rehearsal of a tag is a rehearsal."""
+    assert opening(mode=mode, tag="v0.1.0", tag_object="e" * 40).tag == "v0.1.0"
+
+
+def test_a_path_in_a_list_is_found() -> None:
+    """The artefacts of line 0 are a list, and one of them could be named by its place."""
+    there = opening(artifacts=(replace(WHEEL, name="/home/x.whl"), SDIST))
+    zeroth = Zeroth(
+        at=NOW.replace(microsecond=0), **{name: getattr(there, name) for name in Opening.__slots__}
+    )
+    with pytest.raises(ValueError, match=r"^names a place on a machine: '/home/x\.whl'$"):
+        encode(zeroth)
+
+
+def test_every_defect_of_a_line_is_told_on_a_line_of_its_own() -> None:
+    """With the path to each field."""
+    with pytest.raises(ValueError, match=r"^ran\.attempt: .+\nran\.os: .+$"):
+        decode(
+            edited(encode(line()), ran={**json.loads(encode(line()))["ran"], "attempt": -1, "os": 1}), Line
+        )
+    with pytest.raises(ValueError, match=r"^names a place .+\nnames a place .+'$"):
+        decode(edited(encode(line()), figures={"a": "/home/x", "b": "/home/y"}), Line)
+
+
+def test_what_would_be_read_back_as_something_else_is_shown() -> None:
+    """The stage's author sees which figure it was."""
+    with pytest.raises(ValueError, match=r'^would be read back as something else: \{.*"leg":"all"'):
+        encode(line(at=NOW))
+
+
+def test_a_proof_keeps_its_words_on_the_way_into_a_ledger() -> None:
+    """From the stage to the file of its job to the line that `collect` writes."""
+    whole = line()
+    found = Evidence.of(whole, genesis="1" * 64)
+    assert (found.genesis, *(getattr(found, name) for name in COMMON)) == (
+        "1" * 64,
+        *(getattr(whole, name) for name in COMMON),
+    )
+    assert found.to_line(n=whole.n, prev=whole.prev) == whole
+
+
+def test_a_proof_that_does_not_belong_is_told_with_what_would() -> None:
+    """Of a stage that is planned, its legs are named; of files, what the ledger is about."""
+    opened = opening(plan={"test": ("3.12", "3.13")})
+    proof = line(
+        stage="test", leg="3.12", subject={"commit": COMMIT, "tree": opened.tree, WHEEL.name: WHEEL.sha256}
+    )
+    assert proof_problems(opened, proof, where="here") == []
+    problems = proof_problems(
+        opened, line(stage="test", leg="3.14", subject={"x": "y", "commit": "z"}), where="here"
+    )
+    assert [(each.rule, each.where) for each in problems] == [
+        ("ledger.in-plan", "here"),
+        ("ledger.same-subject", "here"),
+        ("ledger.same-subject", "here"),
+    ]
+    assert problems[0].what.endswith("(its legs there: 3.12, 3.13)")
+    assert problems[1].what == "is about x y, the ledger is about nothing of that name"
+    assert problems[2].what == f"is about commit z, the ledger is about {COMMIT}"
+    (unplanned,) = proof_problems(opened, line(stage="moon"), where="here")
+    assert unplanned.what.endswith("(its legs there: none)")
 
 
 def test_digests_are_of_the_list_whatever_its_order() -> None:
@@ -220,6 +292,11 @@ def test_ran_tells_the_run_but_never_the_machine(monkeypatch: pytest.MonkeyPatch
     local = Ran.here({"GITHUB_RUN_ID": "77", "GITHUB_RUN_ATTEMPT": "3"})
     assert (local.kind, local.run, local.attempt) == ("local", "", 1)
     assert Ran.here({}) == local == Ran.here()
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "machine", lambda: "AMD64")
+    monkeypatch.setattr(platform, "python_version", lambda: "3.12.1")
+    bare = Ran.here({"GITHUB_ACTIONS": "true"})
+    assert bare == Ran(kind="github-actions", run="", attempt=1, os="linux", arch="amd64", python="3.12.1")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     assert Ran.here().kind == "github-actions"
     assert (Ran.here({"GITHUB_ACTIONS": "true", "GITHUB_RUN_ATTEMPT": "x"}).attempt) == 1
@@ -232,11 +309,23 @@ def evidence() -> Evidence:
     return Evidence(genesis="0" * 64, **common)
 
 
-def test_an_evidence_file_is_named_by_its_leg_and_replaced_whole(tmp_path: Path) -> None:
+def test_an_evidence_file_is_named_by_its_leg_and_replaced_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A re-run of a job must leave one file, never half of one."""
-    path = write_evidence(tmp_path, evidence())
-    assert path == tmp_path / FOLDER / "lint-all.json"
-    assert write_evidence(tmp_path, evidence()) == path
+    folder, begun = tmp_path / "ledger", list[str]()
+    real = Path.replace
+
+    def replaced(self: Path, target: Path) -> Path:
+        begun.extend(each.name for each in target.parent.iterdir() if each.suffix != ".json")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    path = write_evidence(folder, evidence())
+    assert path == folder / FOLDER / "lint-all.json"
+    assert write_evidence(folder, evidence()) == path
+    assert len(begun) == 2, "it is written beside its place, on the same disk"
+    assert all(name.startswith(".") for name in begun)
     assert [each.name for each in path.parent.iterdir()] == ["lint-all.json"]
     assert path.read_bytes() == encode(evidence()) + b"\n"
     assert read_evidence(path) == evidence()
@@ -254,6 +343,7 @@ def test_an_evidence_file_of_another_form_is_refused(tmp_path: Path, data: bytes
     with pytest.raises(Refused) as caught:
         read_evidence(path)
     assert rules_of(caught.value) == ["evidence.readable"]
+    assert caught.value.problems[0].what != "None"
 
 
 def test_evidence_that_cannot_be_written_is_refused_with_its_place(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def read_mutant(*, module: str, name: str, original: str, mutated: str) -> Mutan
     was, becomes = _changed_lines(before.splitlines(), after.splitlines())
     # Reading Python is slow, so it is done only where it can matter.
     respelled = was.lower().replace("xx", "") == becomes.lower().replace("xx", "")
-    suspect = respelled or "cast(" in was
+    suspect = respelled or "cast(" in was or was.startswith(("def ", "async def "))
     return Mutant(
         module=module,
         name=name,
@@ -138,8 +138,10 @@ def _changed_lines(before: list[str], after: list[str]) -> tuple[str, str]:
 
 
 def _inert(before: ast.AST, after: ast.AST) -> bool:
-    """True when what differs first is text for a person, or the type in a `cast`."""
+    """True when what differs first is text for a person, the type in a `cast`, or a type variable's bound."""
     path = _to_change(before, after)
+    if any(isinstance(node, ast.TypeVar) for node in path):
+        return True
     value = path[-1].value if path and isinstance(path[-1], ast.Constant) else None
     text, words = isinstance(value, str), isinstance(value, str) and " " in value
     for inner, outer in pairwise(path[::-1]):
@@ -155,6 +157,8 @@ def _inert(before: ast.AST, after: ast.AST) -> bool:
                 pass
             case ast.BinOp() | ast.JoinedStr() | ast.FormattedValue():
                 pass
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                return words and name in WORDING_KEYWORDS
             case _:
                 break
     return False
