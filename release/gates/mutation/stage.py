@@ -115,9 +115,10 @@ def _work(context: Context, scope: Scope, *, tool: str) -> Report:
     ]
     problems += unreadable
     problems += floor_problems(floors, _floors_before(context), sources.__contains__, functions)
-    if scope.part is not Part.SAMPLE:
+    whole = scope.part is not Part.SAMPLE
+    if whole:
         problems += explanation_problems(explained, measured)
-    problems += judge(measured, floors, explained, rest_is_under=_REST_IS_UNDER[scope.part])
+    problems += judge(measured, floors, explained, whole=whole, rest_is_under=_REST_IS_UNDER[scope.part])
     problems += _nothing_judged(scope, measured)
     without = [name for name in functions if name not in floors.percent]
     write(

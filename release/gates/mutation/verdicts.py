@@ -208,6 +208,7 @@ def judge(
     floors: Floors,
     explained: Sequence[Explanation],
     *,
+    whole: bool = True,
     rest_is_under: Callable[[int, int, int], bool] | None = is_under,
 ) -> list[Problem]:
     """Everything that refuses, over all modules that were measured.
@@ -216,6 +217,8 @@ def judge(
         measured: What is known of each module.
         floors: What each module must reach, and how many it may leave unexplained.
         explained: The mutants that a person let be.
+        whole: False where only some functions of each module have mutants: what nobody notices may all lie in
+            those, so that they cannot be held against the module's floor.
         rest_is_under: Says of the modules without a floor, from how many were noticed, how many ran and
             the floor `*`, whether they are under it; None does not ask, as where they are a chosen few.
     """
@@ -228,7 +231,7 @@ def judge(
             if len(left) > allowed:
                 problems.extend(_mutant_problems(each, left, allowed))
             noticed, total = score(each, by_key)
-            if is_under(noticed, total, floors.percent[each.module]):
+            if whole and is_under(noticed, total, floors.percent[each.module]):
                 problems.append(_under(each.module, noticed, total, floors.percent[each.module]))
     rest = [each for each in measured if each.module not in floors.percent]
     if REST in floors.percent and rest_is_under is not None:

@@ -489,6 +489,14 @@ def test_outside_of_a_repository_git_is_named(tmp_path: Path) -> None:
         stage.run("mutation", context)
 
 
+def test_sample_is_not_held_against_the_floors_of_modules(tmp_path: Path) -> None:
+    """The few functions of a sample may be the weakest ones of their module."""
+    root, machine = project(tmp_path), Machine(codes={name_of("release/a.py", 2): 0})
+    with_floors(root, {"release/a.py": 90}, {"release/a.py": 1})
+    assert stage.run("mutation", context_of(root, machine, Options(sample=600))[0]).kind is Kind.DONE
+    assert rules(refusal(root, machine)) == ["mutation.floor"]
+
+
 def test_hopeless_sample_is_refused(tmp_path: Path) -> None:
     """The gate can fail from the first day on, in a rehearsal as well."""
     root = project(tmp_path, floors={"*": 90})

@@ -69,6 +69,15 @@ def test_module_under_its_floor_is_refused_with_figures() -> None:
     assert judge([measured(K, K, S)], Floors(percent={MODULE: 66}), [explanation(2, ACCEPTED)]) == []
 
 
+def test_some_functions_are_not_held_against_the_whole_modules_floor() -> None:
+    """All that nobody notices may lie in the functions of a sample; what is new in them is still refused."""
+    floors = Floors(percent={MODULE: 90}, unexplained={MODULE: 1})
+    found = [measured(K, S, S)]
+    assert judge(found, floors, [explanation(2, ACCEPTED)], whole=False) == []
+    assert rules(judge(found, floors, [explanation(2, ACCEPTED)])) == ["mutation.floor"]
+    assert len(judge(found, floors, [], whole=False)) == 2
+
+
 def test_each_unexplained_survivor_and_untested_mutant_is_refused() -> None:
     """Above the floor, too: each one is looked at by a person once."""
     problems = judge([measured(K, S, N)], Floors(percent={MODULE: 1}), [])
