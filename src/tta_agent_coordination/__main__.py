@@ -1,8 +1,8 @@
-"""`python -m tta_agent_coordination worker module:app`: the package's commands, one so far."""
+"""`python -m tta_agent_coordination`: the package's commands."""
 
 import sys
 
-from tta_agent_coordination.worker.command import main
+from tta_agent_coordination.cli import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -15,6 +15,7 @@ from tta_agent_coordination.models import AgentId
 __all__ = [
     "Breaker",
     "Inbox",
+    "Place",
     "Registry",
     "breaker",
     "breaker_channel",
@@ -30,6 +31,7 @@ __all__ = [
     "parse_agent_name",
     "parse_breaker_name",
     "parse_inbox_name",
+    "parse_place",
     "registry",
     "registry_agent",
     "registry_capabilities",
@@ -166,6 +168,43 @@ def parse_inbox_name(prefix: str, family: str, key: bytes) -> str | None:
         return name.decode()
     except UnicodeDecodeError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a key of v0 belongs to: `inbox`, `agents` or `capabilities`, and the name `type:inst` there.
+
+    The name is None in a key of such a family that names nobody. An index is no place.
+    """
+
+    family: str
+    name: str | None
+
+
+_INBOX_FAMILIES = ("queue", "reserved", "reserved_deadlines", "dlq", "inflight", "lapses", "dlq_info")
+_SCHEDULES = (b":prio:9", b":prio:5", b":prio:1")
+
+
+def parse_place(prefix: str, key: bytes) -> Place | None:
+    """Return where a key belongs that v0 may share; None for every other, and for those with hash tags."""
+    start = f"{prefix}:".encode()
+    family, _, rest = key.removeprefix(start).partition(b":")
+    if not key.startswith(start) or not rest or b"{" in rest:
+        return None
+    if family == b"sched":
+        end = next((end for end in _SCHEDULES if rest.endswith(end)), None)
+        inner = "" if end is None else rest[: -len(end)].decode("utf-8", "surrogateescape")
+        return Place("inbox", _name_of_two(inner))
+    word = family.decode("utf-8", "replace")
+    name = _name_of_two(rest.decode("utf-8", "surrogateescape"))
+    if word in _INBOX_FAMILIES:
+        return Place("inbox", name)
+    return Place(word, name) if word in ("agents", "capabilities") and rest != b"index" else None
+
+
+def _name_of_two(text: str) -> str | None:
+    kind, colon, instance = text.partition(":")
+    return text if kind and colon and instance and ":" not in instance and text.isprintable() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ LAYERS: list[tuple[str, ...]] = [
     ),
     ("_redis",),
     ("coordinators", "registries", "resilience"),
-    ("worker", "cli", "exporters", "__main__"),
+    ("worker", "doctor", "cli", "exporters", "__main__"),
 ]
 """From the inside out; within a layer, modules may import each other."""
 

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
@@ -29,6 +30,7 @@ __all__ = [
     "is_outage",
     "slot",
     "was_not_done",
+    "without_password",
 ]
 
 Raw: dict[str, Any] = {NEVER_DECODE: True}
@@ -112,9 +114,30 @@ class Link:
 
 
 def from_url(url: str) -> Client:
-    """Return a client for a URL (`redis://`, `rediss://`, `unix://`)."""
+    """Return a client for a URL (`redis://`, `rediss://`, `unix://`).
+
+    Raises:
+        ValueError: If it is none; the text does not repeat what may be part of a password.
+    """
     redis: Any = Redis
-    return cast("Client", redis.from_url(url))
+    try:
+        return cast("Client", redis.from_url(url))
+    except ValueError as error:
+        if "schemes" in str(error):
+            raise
+        raise ValueError(
+            "the URL of the server cannot be read: look at its port and options, and write every character "
+            "of user name and password that is no letter or digit as %XX"
+        ) from None
+
+
+def without_password(url: str) -> str:
+    """Return a URL that can be parsed as it may be shown: without user name, password and options."""
+    parts = urlsplit(url)
+    # A password with a bare / # or ? ends the host too early, and the rest of it stands behind.
+    if "@" in parts.path + parts.query + parts.fragment:
+        return f"{parts.scheme}://..."
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def is_cluster(client: object) -> bool:

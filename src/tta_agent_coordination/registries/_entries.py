@@ -67,7 +67,7 @@ def read_entry(text: bytes) -> dict[str, Any] | None:
     """Return an entry that somebody stored, None where it is no JSON object with an agent's id."""
     try:
         entry: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(entry, dict):
         return None

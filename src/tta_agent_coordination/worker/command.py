@@ -15,14 +15,13 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from urllib.parse import urlsplit
 
+from tta_agent_coordination._redis.client import without_password
 from tta_agent_coordination.coordinators import RedisMessageCoordinator
 from tta_agent_coordination.exceptions import MessageCoordinatorError
 from tta_agent_coordination.worker._worker import AgentWorker
 
-__all__ = ["ABANDONED", "DONE", "FAILED", "UNREACHABLE", "USAGE", "load", "main"]
+__all__ = ["ABANDONED", "DONE", "FAILED", "UNREACHABLE", "USAGE", "add_arguments", "load", "run"]
 
 DONE, FAILED, USAGE, UNREACHABLE, ABANDONED = 0, 1, 2, 3, 4
 
@@ -36,9 +35,8 @@ class _UsageError(Exception):
     """There is no worker where the arguments point; the text says what to do."""
 
 
-def main(argv: Sequence[str]) -> int:
+def run(values: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    values = _parser().parse_args(argv)
     logging.basicConfig(
         level=values.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -54,19 +52,15 @@ def main(argv: Sequence[str]) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tta_agent_coordination",
-        description="Durable per-agent inboxes, a live agent registry and resilience patterns on Redis.",
+def add_arguments(worker: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    worker.description = (
+        "Run an AgentWorker. SIGTERM or SIGINT ends it: it takes no more messages, lets handlers come to "
+        "their end for its grace, and gives back what is left. A second signal ends the grace."
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    worker = commands.add_parser(
-        "worker",
-        help="run an AgentWorker until SIGTERM or SIGINT",
-        description="Run an AgentWorker. SIGTERM or SIGINT ends it: it takes no more messages, lets handlers "
-        "come to their end for its grace, and gives back what is left. A second signal ends the grace.",
-        epilog="exit codes: 0 ended as asked; 1 failed; 2 wrong arguments; 3 the server could not be "
-        "reached; 4 ended, but handlers that ignore being cancelled were cut off",
+    worker.epilog = (
+        "exit codes: 0 ended as asked; 1 failed; 2 wrong arguments; 3 the server could not be reached; "
+        "4 ended, but handlers that ignore being cancelled were cut off"
     )
     worker.add_argument(
         "app",
@@ -85,7 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="default: info"
     )
-    return parser
 
 
 def load(app: str) -> AgentWorker:
@@ -149,7 +142,7 @@ async def _run(worker: AgentWorker, url: str | None, key_prefix: str) -> int:
         raise _UsageError(str(error)) from error
     async with coordinator:
         worker.connect(coordinator)
-        return await _work(worker, _without_password(url))
+        return await _work(worker, without_password(url))
 
 
 async def _work(worker: AgentWorker, where: str) -> int:
@@ -172,8 +165,3 @@ async def _work(worker: AgentWorker, where: str) -> int:
         logging.shutdown()
         os._exit(ABANDONED)
     return DONE
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

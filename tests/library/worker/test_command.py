@@ -17,6 +17,7 @@ from tests.library.support.servers import RealLane
 from tests.library.support.waiting import eventually
 from tests.library.worker import app
 from tta_agent_coordination import RedisMessageCoordinator
+from tta_agent_coordination.cli import main
 from tta_agent_coordination.worker import command
 
 APP = "tests.library.worker.app"
@@ -56,7 +57,7 @@ def _path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 )
 def test_wrong_arguments_are_told(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: somebody who mistyped a name reads a traceback of ours."""
-    assert command.main(["worker", *words]) == command.USAGE
+    assert main(["worker", *words]) == command.USAGE
     assert text in capsys.readouterr().err
 
 
@@ -66,7 +67,7 @@ def test_module_that_fails_to_import_is_shown_with_its_reason(
     """Broken: a fault in the user's own module is hidden; or a module beside us is not found."""
     (tmp_path / "app_that_raises.py").write_text("raise LookupError('a fault of yours')\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    assert command.main(["worker", "app_that_raises:worker"]) == command.USAGE
+    assert main(["worker", "app_that_raises:worker"]) == command.USAGE
     assert "LookupError: a fault of yours" in capsys.readouterr().err
 
 
@@ -78,7 +79,7 @@ def test_unreachable_server_is_told_without_the_password(
 ) -> None:
     """Broken: a worker that reaches no server looks alive, or writes a password into a log."""
     monkeypatch.setattr(app.worker, "coordinator", None)
-    assert command.main(["worker", *words]) == command.UNREACHABLE
+    assert main(["worker", *words]) == command.UNREACHABLE
     said = capsys.readouterr().err
     assert "cannot be reached" in said
     assert "secret" not in said
@@ -93,7 +94,7 @@ def test_worker_that_fails_ends_with_its_code(
         raise LookupError("a fault of ours")
 
     monkeypatch.setattr(command, "_run", broken)
-    assert command.main(["worker", f"{APP}:faulty", "--log-level", "error"]) == command.FAILED
+    assert main(["worker", f"{APP}:faulty", "--log-level", "error"]) == command.FAILED
     assert "a fault of ours" in caplog.text
 
 
@@ -172,7 +173,7 @@ async def held(coordinator: RedisMessageCoordinator) -> list[str]:
 def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: whoever writes a service file has to read the code."""
     with pytest.raises(SystemExit) as ended:
-        command.main(["worker", "--help"])
+        main(["worker", "--help"])
     assert ended.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
     for code in (command.DONE, command.FAILED, command.USAGE, command.UNREACHABLE, command.ABANDONED):

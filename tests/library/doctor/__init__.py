@@ -1,0 +1,1 @@
+"""The doctor: what v0 leaves behind is found, and mended beside running processes."""
