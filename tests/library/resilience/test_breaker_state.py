@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.library.resilience.reference import Reference
@@ -26,8 +26,11 @@ OPERATIONS = st.lists(
         st.tuples(st.just("advance"), st.sampled_from([0, 1, 4, 5, 9, 10, 11, 29, 30, 45])),
         st.tuples(st.sampled_from(["open", "reset"]), st.just(0)),
     ),
+    min_size=15,
     max_size=60,
 )
+"""Long enough to open and to come back: short lists are what Hypothesis likes best."""
+MANY = settings(max_examples=max(120, settings().max_examples))
 CONFIGS = st.builds(
     CircuitBreakerConfig,
     failure_threshold=st.integers(1, 4),
@@ -71,6 +74,7 @@ class Alone:
         self._step(EVENTS[verdict](ticket=self.tickets.pop(call)), now)
 
 
+@MANY
 @given(config=CONFIGS, operations=OPERATIONS)
 def test_decisions_equal_the_reference_model(
     config: CircuitBreakerConfig, operations: list[tuple[str, int]]
@@ -103,6 +107,7 @@ def test_decisions_equal_the_reference_model(
             assert alone.view.since == reference.since
 
 
+@MANY
 @given(config=CONFIGS, operations=OPERATIONS)
 def test_half_open_never_holds_more_than_its_budget(
     config: CircuitBreakerConfig, operations: list[tuple[str, int]]
@@ -142,12 +147,13 @@ def test_half_open_never_holds_more_than_its_budget(
         ("window_seconds", 0),
         ("window_seconds", -math.inf),
         ("window_seconds", 10**5_000),
+        ("window_seconds", 3.2e9),
         ("failure_threshold", 10**5_000),
         ("success_threshold", 2**53 + 1),
         ("half_open_max_calls", True),
         ("failure_threshold", 2.5),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_config_refuses_what_cannot_work(name: str, value: float) -> None:
     """Broken: a breaker with a nonsensical limit opens at once, or never, and nobody is told."""
@@ -342,3 +348,204 @@ def test_older_answer_of_the_same_moment_takes_no_success_back() -> None:
     view = View(state=HALF_OPEN, successes=1, generation=7, confirmed=True, stamp_us=10**15)
     assert answered(view, record(HALF_OPEN, 7)).view.successes == 1
     assert answered(view, record(HALF_OPEN, 8)).view.successes == 0
+
+
+def after(view: View, event: core.Event, now: float = NOW) -> Step:
+    """Let something happen."""
+    return core.step(view, event, now, CONFIG)
+
+
+def test_failures_in_a_row_open_at_the_threshold() -> None:
+    """Broken: a breaker opens too early, too late, or never."""
+    view = View(epoch=3, generation=7)
+    for count in range(1, CONFIG.failure_threshold):
+        done = after(view, core.Failed(ticket=Ticket(epoch=3)), NOW + count)
+        assert done == Step(view=replace(view, failures=(*view.failures, NOW + count)))
+        view = done.view
+    last = NOW + CONFIG.failure_threshold
+    opened = after(view, core.Failed(ticket=Ticket(epoch=3)), last)
+    assert opened.effects == (core.Changed(old=CLOSED, new=OPEN), Publish(generation=7, age=0))
+    assert opened.view == View(
+        state=OPEN, since=last, epoch=4, generation=7, failures=(*view.failures, last), confirmed=False
+    )
+
+
+def test_failures_older_than_the_window_do_not_count() -> None:
+    """Broken: a failure an hour ago opens the breaker with those of now; the window's edge is in it."""
+    edge = NOW - CONFIG.window_seconds
+    failures = (edge - 1, edge, edge + 1)
+    assert core.recent(failures, NOW, CONFIG) == (edge, edge + 1)
+    assert core.recent(failures[1:], NOW, CONFIG) == failures[1:]
+    assert core.recent((), NOW, CONFIG) == ()
+    done = after(View(failures=failures), core.Failed(ticket=Ticket(epoch=0)))
+    assert done.view.failures == (edge, edge + 1, NOW)
+
+
+def test_success_ends_a_row_of_failures() -> None:
+    """Broken: failures add up over days although calls succeed between them."""
+    view = View(epoch=3, since=5.0, failures=(NOW - 1,) * 4)
+    assert after(view, core.Succeeded(ticket=Ticket(epoch=3))) == Step(view=replace(view, failures=()))
+
+
+def test_enough_successful_probes_close() -> None:
+    """Broken: a breaker closes after one lucky call, or never; its period starts with nothing counted."""
+    view = View(state=HALF_OPEN, since=5.0, epoch=3, generation=7, probes=2, confirmed=True)
+    first = after(view, core.Succeeded(ticket=Ticket(epoch=3)))
+    assert first == Step(view=replace(view, successes=1, probes=1))
+    alone = after(replace(view, probes=0), core.Succeeded(ticket=Ticket(epoch=3)))
+    assert (alone.view.successes, alone.view.probes) == (1, 0)
+    closed = after(first.view, core.Succeeded(ticket=Ticket(epoch=3)), NOW + 1)
+    assert closed == Step(
+        view=View(state=CLOSED, since=NOW + 1, epoch=4, generation=7, confirmed=False),
+        effects=(core.Changed(old=HALF_OPEN, new=CLOSED),),
+    )
+
+
+def test_probe_that_fails_opens_again() -> None:
+    """Broken: a half-open breaker lets calls through to what is still down."""
+    view = View(state=HALF_OPEN, since=5.0, epoch=3, generation=7, probes=2, successes=1, confirmed=True)
+    opened = after(view, core.Failed(ticket=Ticket(epoch=3)))
+    assert opened.view == View(state=OPEN, since=NOW, epoch=4, generation=7)
+    assert opened.effects == (core.Changed(old=HALF_OPEN, new=OPEN), Publish(generation=7, age=0))
+
+
+def test_probe_that_was_cancelled_frees_its_place() -> None:
+    """Broken: cancelled probes fill the half-open breaker, and no call passes for five minutes."""
+    view = View(state=HALF_OPEN, epoch=3, probes=2, successes=1)
+    gone = core.GaveUp(ticket=Ticket(epoch=3))
+    assert after(view, gone) == Step(view=replace(view, probes=1))
+    assert after(replace(view, probes=0), gone) == Step(view=replace(view, probes=0))
+    closed = View(epoch=3, probes=2)
+    assert after(closed, gone) == Step(view=closed)
+
+
+def test_by_hand_it_opens_at_once_and_forgets_on_reset() -> None:
+    """Broken: an operator's word is not the last."""
+    view = View(since=5.0, epoch=3, generation=7, failures=(NOW - 1,), confirmed=True)
+    opened = after(view, core.Forced())
+    assert opened.view == View(state=OPEN, since=NOW, epoch=4, generation=7, failures=(NOW - 1,))
+    assert after(opened.view, core.Forced(), NOW + 1) == Step(view=opened.view)
+    assert after(view, core.Cleared()) == Step(view=replace(view, failures=()))
+    cleared = after(opened.view, core.Cleared(), NOW + 2)
+    assert cleared.view == View(since=NOW + 2, epoch=5, generation=7)
+    assert cleared.effects == (core.Changed(old=OPEN, new=CLOSED),)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_refusal_says_how_long_it_lasts(shared: bool) -> None:
+    """Broken: a caller comes back too early, or waits for nothing; a ticket votes in the wrong period."""
+    ask = core.Ask(shared=shared)
+    view = View(state=OPEN, since=NOW - 20, epoch=3)
+    assert after(view, ask) == Step(view=view, effects=(core.Refused(state=OPEN, retry_after=40.0),))
+    closed = View(epoch=3)
+    assert after(closed, ask) == Step(view=closed, effects=(core.Admitted(ticket=Ticket(epoch=3)),))
+
+
+def test_question_to_the_store_changes_nothing_here() -> None:
+    """Broken: a view that only asks forgets what it knows."""
+    view = View(state=OPEN, since=NOW - 61, generation=5, epoch=3)
+    assert after(view, core.Ask(shared=True)).view == view
+    told = replace(view, confirmed=True)
+    assert after(told, core.Ask(shared=True)).view == told
+
+
+def test_probes_without_a_store_keep_to_both_limits() -> None:
+    """Broken: more probes run at once than may, or more of them over a period than a verdict needs."""
+    ask = core.Ask(shared=False)
+    refused = (core.Refused(state=HALF_OPEN, retry_after=None),)
+    full = View(state=HALF_OPEN, since=NOW, epoch=3, probes=3)
+    assert after(full, ask) == Step(view=full, effects=refused)
+    spent = View(state=HALF_OPEN, since=NOW, epoch=3, probes=2, successes=1)
+    assert after(spent, ask) == Step(view=spent, effects=refused)
+    room = View(state=HALF_OPEN, since=NOW, epoch=3, probes=1, successes=1)
+    assert after(room, ask) == Step(
+        view=replace(room, probes=2), effects=(core.Admitted(ticket=Ticket(epoch=3)),)
+    )
+    patient = CircuitBreakerConfig(half_open_max_calls=1, success_threshold=3)
+    assert core.step(full, ask, NOW, patient).effects == refused
+    one = View(state=HALF_OPEN, since=NOW, epoch=3, probes=0, successes=2)
+    assert core.step(one, ask, NOW, patient).view.probes == 1
+
+
+def test_half_open_lapses_at_the_end_of_its_time() -> None:
+    """Broken: the period without a verdict ends a moment late, or a fresh one at once."""
+    ask, length = core.Ask(shared=False), CONFIG.recovery_timeout_seconds
+    view = View(state=HALF_OPEN, since=NOW - length, epoch=3, probes=1)
+    assert after(view, ask).view.state is OPEN
+    assert after(view, ask, NOW - 1).view == replace(view, probes=2)
+
+
+def test_answer_takes_over_what_the_store_counts() -> None:
+    """Broken: a process decides by counts of another period, or takes an old answer for a new one."""
+    held = replace(record(HALF_OPEN, 8, age=3), probes=2, successes=1)
+    heard = answered(View(state=OPEN, since=NOW - 70, epoch=3, generation=7, confirmed=True), held)
+    assert heard.view == View(
+        state=HALF_OPEN,
+        since=NOW - 3,
+        epoch=4,
+        probes=2,
+        successes=1,
+        generation=8,
+        confirmed=True,
+        stamp_us=held.now_us,
+    )
+    again = answered(heard.view, replace(held, probes=1))
+    assert again == Step(view=replace(heard.view, probes=1))
+
+
+def test_told_again_is_kept_until_the_store_has_it() -> None:
+    """Broken: a process believes that the store knows what it was only going to tell it."""
+    view = View(state=OPEN, since=NOW - 9, epoch=3, generation=7, confirmed=True)
+    held = record(CLOSED, 5)
+    assert answered(view, held).view == replace(view, generation=5, confirmed=False, stamp_us=held.now_us)
+    probing = View(state=HALF_OPEN, since=NOW - 2, generation=7, confirmed=True)
+    told = answered(probing, held)
+    assert told.effects == (Publish(generation=5, age=CONFIG.timeout_seconds),)
+
+
+def test_half_open_by_ourselves_waits_for_its_own_probes() -> None:
+    """Broken: the store's older opening ends the probes that were begun while it was away."""
+    view = View(state=HALF_OPEN, since=NOW - 2, epoch=3, generation=7, probes=1)
+    held = record(OPEN, 7, age=70)
+    assert answered(view, held) == Step(view=replace(view, stamp_us=held.now_us))
+    newer = answered(view, record(OPEN, 8, age=1))
+    assert (newer.view.state, newer.view.epoch) == (OPEN, 4)
+    believed = answered(replace(view, confirmed=True), held)
+    assert (believed.view.state, believed.view.epoch) == (OPEN, 4)
+
+
+def test_time_set_by_hand_is_kept_with_the_answers_moment() -> None:
+    """Broken: an answer that was overtaken is taken for a new one after a time was set by hand."""
+    view = View(state=OPEN, since=NOW - 500, generation=7)
+    held = record(OPEN, 7, age=1)
+    assert answered(view, held) == Step(view=replace(view, stamp_us=held.now_us))
+
+
+def test_failed_probe_that_was_not_heard_of_is_told_again() -> None:
+    """Broken: one process's failed probe is lost, and the others close the breaker on it."""
+    view = View(state=OPEN, since=NOW - 1, epoch=3, generation=7)
+    told = answered(view, record(HALF_OPEN, 7, age=5))
+    assert (told.view.state, told.effects) == (OPEN, (Publish(generation=7, age=1.0),))
+    heard = answered(replace(view, confirmed=True), record(HALF_OPEN, 7, age=5))
+    assert heard.view.state is HALF_OPEN
+
+
+def test_v0_opening_is_told_after_what_was_taken_over() -> None:
+    """Broken: a change is not announced because another one came with it."""
+    view = View(state=OPEN, since=NOW - 90, generation=6, confirmed=True)
+    heard = answered(view, record(CLOSED, 7, age=50), Foreign(state=OPEN, age=49))
+    assert heard.effects == (
+        core.Changed(old=OPEN, new=CLOSED),
+        core.Changed(old=CLOSED, new=OPEN),
+        Publish(generation=7, age=49.0),
+    )
+    same_age = answered(
+        View(since=NOW - 50, generation=7), record(CLOSED, 7, age=50), Foreign(state=OPEN, age=50)
+    )
+    assert same_age.view.state is CLOSED
+
+
+def test_missing_record_leaves_the_counts_of_a_period_alone() -> None:
+    """Broken: a store that was emptied takes successes back, or starts a period anew."""
+    view = View(failures=(NOW - 1,), since=5.0, epoch=3, confirmed=True)
+    assert answered(view, ABSENT) == Step(view=replace(view, stamp_us=ABSENT.now_us))
