@@ -4,7 +4,7 @@ Knows the form of a statement and nothing of what the names mean.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import libcst as cst
 
@@ -84,11 +84,8 @@ def pieces(node: cst.ImportFrom) -> list[Piece]:
         )
         above = below
     last, below = _comments(node.rpar.whitespace_before if node.rpar else None)
-    rest = [*above, *([last] if last else []), *below]
-    if rest:
-        # Nothing follows them: they stay with the last name.
-        end = found[-1]
-        found[-1] = Piece(name=end.name, asname=end.asname, above=(*end.above, *rest), beside=end.beside)
+    # Nothing follows them: they stay with the last name.
+    found[-1] = replace(found[-1], above=(*found[-1].above, *above, *below), beside=found[-1].beside or last)
     return found
 
 

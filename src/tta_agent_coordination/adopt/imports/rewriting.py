@@ -63,6 +63,16 @@ class _Line:
         return None
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it imports from this package."""
+        return isinstance(self.source, cst.ImportFrom) and ours(module_text(self.source))
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether it imports by dots."""
+        return isinstance(self.source, cst.ImportFrom) and bool(self.source.relative)
+
+    @property
     def mergeable(self) -> str:
         """The module of this package that it imports names from, without any comment; else empty."""
         source, node = self.source, self.node
@@ -104,11 +114,7 @@ class _Worker(cst.CSTTransformer):
     @override
     def leave_Module(self, original_node: cst.Module, updated_node: cst.Module) -> cst.Module:
         del original_node
-        body = self._block(updated_node.body)
-        for index, (one, following) in enumerate(pairwise(body)):
-            if _Line(one).mergeable and _is_relative(following):
-                body[index + 1] = handed_on([cst.EmptyLine(indent=False)], following)
-        return updated_node.with_changes(body=body)
+        return updated_node.with_changes(body=self._block(updated_node.body, outermost=True))
 
     @override
     def leave_SimpleStatementSuite(
@@ -117,12 +123,17 @@ class _Worker(cst.CSTTransformer):
         del original_node
         return updated_node.with_changes(body=self._row(updated_node.body))
 
-    def _block(self, body: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
+    def _block(
+        self, body: Sequence[cst.BaseStatement], *, outermost: bool = False
+    ) -> list[cst.BaseStatement]:
         lines: list[_Line] = []
         for node in body:
             lines += self._statement(node)
         if any(line.fresh for line in lines):
             lines = self._merged(lines)
+        for line, following in pairwise(lines) if outermost else ():
+            if line.fresh and line.is_ours and following.is_relative:
+                following.node = handed_on([cst.EmptyLine(indent=False)], following.node)
         return [line.node for line in lines]
 
     def _statement(self, node: cst.BaseStatement) -> list[_Line]:
@@ -226,8 +237,3 @@ class _Worker(cst.CSTTransformer):
             made.with_changes(leading_lines=kept.leading_lines, trailing_whitespace=kept.trailing_whitespace),
             fresh=True,
         )
-
-
-def _is_relative(node: cst.BaseStatement) -> bool:
-    source = _Line(node).source
-    return isinstance(source, cst.ImportFrom) and bool(source.relative)
