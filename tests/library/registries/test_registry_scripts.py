@@ -213,6 +213,7 @@ STEPS = st.lists(
         st.sampled_from(["beat", "beat", "beat", "register", "leave"]),
         st.sampled_from([(0, 24), (0, 12), (12, 24), (0, 0), (0, 13), (20, 24), (5, 6)]),
     ),
+    min_size=8,
     max_size=25,
 )
 

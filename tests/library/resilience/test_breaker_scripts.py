@@ -141,6 +141,7 @@ OPERATIONS = st.lists(
         st.tuples(st.just("advance"), st.sampled_from([0, 1, 2, 3, 5, 10, 31])),
         st.tuples(st.sampled_from(["open", "reset"]), st.just(0)),
     ),
+    min_size=12,
     max_size=40,
 )
 
