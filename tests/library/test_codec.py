@@ -294,3 +294,124 @@ def test_entry_with_an_unknown_tail_is_revived() -> None:
     assert (decoded.message.payload, decoded.delivery_attempts) == ({"keep": []}, 0)
     assert _codec.entry_id(revived[1]) == "00aa00aa00aa00aa"
     assert b"expires_at" not in revived[1]
+
+
+def test_depth_that_is_accepted_ends_at_the_limit() -> None:
+    """Broken: the sender is refused what a reader would take, or the other way round."""
+    payload: Any = {}
+    for _ in range(189):
+        payload = {"x": payload}
+    assert _codec.decode(encoded(make_message(payload=payload))).message.payload == payload
+    with pytest.raises(ValueError, match="deeper than 190 levels"):
+        encoded(make_message(payload={"x": payload}))
+
+
+def test_every_nested_value_is_looked_into() -> None:
+    """Broken: a key that is no text is converted in silence when another value follows it."""
+    payload: Any = {"x": [{"deep": {1: 2}}, {"fine": 1}], "y": [{}]}
+    with pytest.raises(TypeError, match="payload key 1 is not text"):
+        _codec.encode_payload(payload)
+    with pytest.raises(TypeError, match="must be a JSON object, not list"):
+        _codec.encode_payload([])
+
+
+def test_empty_routing_is_written_as_v0_wrote_it() -> None:
+    """Broken: every entry grows by blanks, or one form has two spellings."""
+    tagged = make_message()
+    object.__setattr__(tagged, "routing", RoutingKey(topic="t", tags=["a", "b"]))
+    assert '"routing":{"topic":"t","tags":["a","b"]}' in _codec.encode_message(tagged)[0]
+    object.__setattr__(tagged, "routing", RoutingKey(topic=None, tags=[]))
+    assert '"routing":{"topic":null,"tags":[]}' in _codec.encode_message(tagged)[0]
+    for routing in (RoutingKey(topic="t", tags=[]), RoutingKey(topic=None, tags=["a"])):
+        object.__setattr__(tagged, "routing", routing)
+        assert _codec.decode(encoded(tagged)).message.routing == routing
+
+
+def test_refused_text_is_named() -> None:
+    """Broken: a sender does not learn which fields must be texts."""
+    message = make_message()
+    object.__setattr__(message, "message_id", "short")
+    with pytest.raises(ValueError, match="at least 6 characters"):
+        _codec.encode_message(message)
+
+
+def test_error_text_keeps_what_can_be_kept() -> None:
+    """Broken: a lone surrogate in an exception's text loses the text, or the message."""
+    assert json.loads(_codec.encode_error("a\ud800b")) == "a?b"
+    assert json.loads(_codec.encode_error("x" * 2_001)) == "x" * 2_000
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        (b"{", r"^Invalid JSON: "),
+        (b'{"message":{"sender":1}}', r"^message\.sender: Input should be"),
+    ],
+)
+def test_what_is_wrong_with_an_entry_is_said_with_its_place(entry: bytes, says: str) -> None:
+    """Broken: an operator sees that an entry is bad, and not where."""
+    text = json.loads(v0_entry("world:1", "message-1"))
+    if b"sender" in entry:
+        text["message"]["sender"] = 1
+        entry = json.dumps(text).encode()
+    with pytest.raises(_codec.UndecodableEntryError, match=says) as caught:
+        _codec.decode(entry)
+    assert "pydantic.dev" not in str(caught.value)
+
+
+def test_nonce_is_looked_for_at_the_end_only() -> None:
+    """Broken: reading the id of a large entry takes time in its length."""
+    tail = b'"nonce":"feed0123beef4567","expires_at":1700000000000}'
+    assert _codec.entry_id(b"x" * 5_000 + tail) == "feed0123beef4567"
+    blanks = b'"nonce":"feed0123beef4567"' + b" " * 128 + b"}"
+    assert _codec.entry_id(blanks) == blanks.decode()
+
+
+def test_revived_entry_keeps_its_text_up_to_the_tail() -> None:
+    """Broken: a letter in v0's spelling is written anew although only its tail changes."""
+    text = v0_entry("world:1", "message-1", {"delivery_attempts": 7, "a": [1.50]}).encode()
+    head = text[: text.rfind(b'"delivery_attempts":')]
+    revived = _codec.revive(text, "00aa")
+    assert revived == (5, head + b'"delivery_attempts":0,"last_error":null,"nonce":"00aa"}')
+
+
+def test_tail_is_not_taken_from_a_payload() -> None:
+    """Broken: a sender that knows the form decides where its entry is cut."""
+    error = '"delivery_attempts":1,"last_error":null}'
+    entry = json.loads(v0_entry("world:1", "message-1")) | {"last_error": error}
+    revived = _codec.revive(json.dumps(entry).encode(), "00aa")
+    assert revived is not None
+    assert json.loads(revived[1])["message"] == entry["message"]
+
+
+def test_entry_without_an_expiry_is_revived_in_another_order() -> None:
+    """Broken: a dead letter in another writer's order, without ours, cannot be sent back."""
+    entry = json.loads(v0_entry("world:1", "message-1")) | {"delivery_attempts": 3, "last_error": "why"}
+    shuffled = {name: entry[name] for name in reversed(entry)}
+    revived = _codec.revive(json.dumps(shuffled).encode(), "00aa")
+    assert revived is not None
+    assert list(json.loads(revived[1])) == [
+        *("message", "priority", "enqueued_at", "delivery_attempts", "last_error", "nonce"),
+    ]
+    assert json.loads(revived[1])["last_error"] is None
+
+
+def test_failed_entry_counts_one_more_and_keeps_the_rest() -> None:
+    """Broken: a message in another writer's order is tried for ever, or dies at once."""
+    entry = json.loads(v0_entry("world:1", "message-1", {"keep": []})) | {
+        "delivery_attempts": 3,
+        "nonce": "00aa",
+        "expires_at": 5,
+        "more": 1,
+    }
+    shuffled = {name: entry[name] for name in reversed(entry)}
+    failed = _codec.fail(json.dumps(shuffled).encode(), ValueError("why"))
+    assert failed is not None
+    attempts, text = failed
+    assert attempts == 4
+    assert json.loads(text) == entry | {"delivery_attempts": 4, "last_error": "why"}
+    assert list(json.loads(text)) == [
+        *("message", "priority", "enqueued_at", "more"),
+        *("delivery_attempts", "last_error", "nonce", "expires_at"),
+    ]
+    assert _codec.entry_id(text) == "00aa"
