@@ -308,7 +308,7 @@ def test_depth_that_is_accepted_ends_at_the_limit() -> None:
 
 def test_every_nested_value_is_looked_into() -> None:
     """Broken: a key that is no text is converted in silence when another value follows it."""
-    payload: Any = {"x": [{"deep": {1: 2}}, {"fine": 1}], "y": [{}]}
+    payload: Any = {"x": [{"deep": {1: 2}}, {"fine": 1}], "y": [{"fine": 2}]}
     with pytest.raises(TypeError, match="payload key 1 is not text"):
         _codec.encode_payload(payload)
     with pytest.raises(TypeError, match="must be a JSON object, not list"):

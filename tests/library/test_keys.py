@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import re
+from enum import Enum
 from importlib.resources import files
 from pathlib import Path
 
@@ -52,7 +54,7 @@ def test_hash_tagged_keys_share_a_slot() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_prefix", "clean"), [("ao", "ao"), ("ao:", "ao"), ("a:b::", "a:b"), ("é", "é")]
+    ("given_prefix", "clean"), [("ao", "ao"), ("ao:", "ao"), ("a:b::", "a:b"), ("é", "é"), ("XX", "XX")]
 )
 def test_prefix_loses_its_trailing_colons(given_prefix: str, clean: str) -> None:
     """Broken: v0 strips them."""
@@ -101,6 +103,7 @@ def test_scanned_key_gives_back_its_inbox(kind: str, instance: str, prefix: str)
         b"ao:reserved_deadlines:a:b:c",
         b"x",
         b"ao:reserved_deadlines:\xff:b",
+        b"ao:reserved_deadlines:{a:b}",
     ],
 )
 def test_scanned_key_of_somebody_else_is_no_inbox(key: bytes) -> None:
@@ -132,3 +135,114 @@ def test_agent_names_that_would_split_a_key_do_not_exist(name: str) -> None:
     """Broken: the keys rely on AgentId refusing these."""
     with pytest.raises(ValidationError):
         AgentId(type="a", instance=name)
+
+
+def test_agent_without_an_instance_has_the_inbox_of_v0() -> None:
+    """Broken: two spellings of one agent have two inboxes; an enum's name is not its value."""
+
+    class Plain(Enum):
+        WORLD = "world_building"
+
+    assert _keys.inbox_name(AgentId(type="world", instance=None)) == "world:default"
+    assert _keys.inbox_name(AgentId.model_construct(type=Plain.WORLD, instance="1")) == "world_building:1"
+
+
+def test_dedup_key_is_short_and_takes_any_text() -> None:
+    """Broken: an idempotency key with a lone surrogate stops a send, or a key grows with what it stands for."""
+    box = _keys.inbox("ao", WORLD, hash_tags=False)
+    assert re.fullmatch(rb"ao:dedup:world:1:[0-9a-f]{32}", _keys.dedup(box, "order 7"))
+    assert _keys.dedup(box, "\ud800") != _keys.dedup(box, "\ud801")
+
+
+def test_scan_pattern_takes_a_prefix_literally() -> None:
+    """Broken: a prefix with a star in it finds the keys of others."""
+    assert _keys.scan_pattern("ao", "queue") == "ao:queue:*"
+    pattern = _keys.scan_pattern("a*[x]?", "queue")
+    assert fnmatch.fnmatchcase("a*[x]?:queue:world:1", re.sub(r"\\(.)", r"[\1]", pattern))
+    assert not fnmatch.fnmatchcase("ab[x]?:queue:world:1", re.sub(r"\\(.)", r"[\1]", pattern))
+
+
+def test_breaker_keys_are_v0s_and_ours() -> None:
+    """Broken: a v0 process does not see that a breaker opened."""
+    assert _keys.breaker("ao", "model:a", hash_tags=False) == _keys.Breaker(
+        name="model:a",
+        shared=b"ao:cb:shared:model:a",
+        probes=b"ao:cb:probes:model:a",
+        mirror=b"ao:cb:state:model:a",
+        metrics=b"ao:cb:metrics:model:a",
+        channel=b"ao:cb:changes",
+    )
+    assert _keys.breaker("ao", "model", hash_tags=True) == _keys.Breaker(
+        name="model",
+        shared=b"ao:cb:shared:{model}",
+        probes=b"ao:cb:probes:{model}",
+        mirror=b"ao:cb:state:{model}",
+        metrics=b"ao:cb:metrics:{model}",
+        channel=b"ao:cb:changes",
+    )
+    assert _keys.breaker("ao", "{a}", hash_tags=False).shared == b"ao:cb:shared:{a}"
+    assert _keys.breaker("ao", "X", hash_tags=True).name == "X"
+    assert (_keys.breaker_registry("ao"), _keys.breaker_cleanup("ao")) == (
+        b"ao:cb:registry",
+        b"ao:cb:cleanup:last",
+    )
+
+
+@pytest.mark.parametrize(("name", "tagged"), [("", False), ("", True), ("a{", True), ("}a", True)])
+def test_breaker_name_that_would_split_a_slot_is_refused(name: str, tagged: bool) -> None:
+    """Broken: the keys of one breaker lie in two slots of a cluster."""
+    with pytest.raises(ValueError, match="circuit breaker's name"):
+        _keys.breaker("ao", name, hash_tags=tagged)
+
+
+@pytest.mark.parametrize(
+    ("key", "tagged", "name"),
+    [
+        (b"ao:cb:state:model:a", False, "model:a"),
+        (b"ao:cb:state:{model:a}", True, "model:a"),
+        (b"ao:cb:state:{ab", False, "{ab"),
+        (b"ao:cb:state:{ab", True, None),
+        (b"ao:cb:state:ab}", True, None),
+        (b"ao:cb:states:ab", False, None),
+        (b"xx:cb:state:{ab}", True, None),
+        (b"ao:cb:state:\xff", False, None),
+    ],
+)
+def test_scanned_breaker_key_gives_back_its_name(key: bytes, tagged: bool, name: str | None) -> None:
+    """Broken: a clean-up takes a foreign key for a breaker, or misses one."""
+    assert _keys.parse_breaker_name("ao", key, hash_tags=tagged) == name
+
+
+@pytest.mark.parametrize(("tagged", "stem"), [(False, "ao"), (True, "{ao}")])
+def test_registry_keys_are_v0s_and_ours(tagged: bool, stem: str) -> None:
+    """Broken: v0 does not find our agents, or a cluster splits the registry over its slots."""
+    keys = _keys.registry("ao", hash_tags=tagged)
+    assert keys == _keys.Registry(
+        stem=stem,
+        index=f"{stem}:agents:index".encode(),
+        capabilities_index=f"{stem}:capabilities:index".encode(),
+        members=f"{stem}:registry:members".encode(),
+        due=f"{stem}:registry:due".encode(),
+        suspects=f"{stem}:registry:suspects".encode(),
+        clock=f"{stem}:registry:clock".encode(),
+        pause=f"{stem}:registry:pause".encode(),
+        channel=f"{stem}:registry:events".encode(),
+    )
+    assert _keys.registry_agent(keys, "world:1") == f"{stem}:agents:world:1".encode()
+    assert _keys.registry_capabilities(keys, "world:1") == f"{stem}:capabilities:world:1".encode()
+    assert _keys.registry_lane(keys, "owner", 3) == f"{stem}:registry:op:owner:3".encode()
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (b"ao:agents:world:1", "world:1"),
+        (b"ao:agents:index", None),
+        (b"ao:agents:a:b:c", None),
+        (b"ao:agent:world:1", None),
+        (b"ao:agents:\xff:1", None),
+    ],
+)
+def test_member_of_the_index_gives_back_its_agent(key: bytes, name: str | None) -> None:
+    """Broken: a foreign member of v0's index stops the listing of agents."""
+    assert _keys.parse_agent_name(_keys.registry("ao", hash_tags=False), key) == name
