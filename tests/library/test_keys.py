@@ -148,7 +148,7 @@ def test_agent_without_an_instance_has_the_inbox_of_v0() -> None:
 
 
 def test_dedup_key_is_short_and_takes_any_text() -> None:
-    """Broken: an idempotency key with a lone surrogate stops a send, or a key grows with what it stands for."""
+    """Broken: a key that holds a lone surrogate stops a send, or a key grows with what it stands for."""
     box = _keys.inbox("ao", WORLD, hash_tags=False)
     assert re.fullmatch(rb"ao:dedup:world:1:[0-9a-f]{32}", _keys.dedup(box, "order 7"))
     assert _keys.dedup(box, "\ud800") != _keys.dedup(box, "\ud801")

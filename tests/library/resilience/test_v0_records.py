@@ -40,6 +40,14 @@ def test_key_without_v0s_day_counts_as_written_now(ttl_ms: int) -> None:
     assert (read.age, read.failure_age) == (30, math.inf)
 
 
+@pytest.mark.parametrize(("ttl_ms", "age"), [(0, 86_430), (1, 86_429.999), (DAY_MS, 30)])
+def test_age_counts_to_the_ends_of_v0s_day(ttl_ms: int, age: float) -> None:
+    """Broken: a record in its last moment looks as if it was written now."""
+    read = read_foreign(stored(state_changed_at=1_000.0, updated_at=1_030.0), ttl_ms)
+    assert read is not None
+    assert read.age == age
+
+
 def test_record_without_stamps_is_as_old_as_its_key() -> None:
     """Broken: a record without stamps is taken for a new one, or for an endless one."""
     for text in (stored(), stored(updated_at=1_030.0), stored(state_changed_at=1_000.0)):
