@@ -32,6 +32,25 @@ def test_iso_text_ends_with_the_calendar() -> None:
     assert _clock.iso_from_us(10**30).startswith("9999-12-31")
 
 
+@pytest.mark.parametrize(
+    ("text", "microseconds"),
+    [
+        ("1600000000000000", 1_600_000_000_000_000),
+        ("1.5", 1),
+        ("inf", 253_402_300_799_000_000),
+        ("-inf", -62_135_596_800_000_000),
+    ],
+)
+def test_score_becomes_a_moment_of_the_calendar(text: str, microseconds: int) -> None:
+    """Broken: a score that somebody set to infinity stops recovery."""
+    assert _clock.score_us(text) == microseconds
+
+
+def test_microseconds_become_seconds() -> None:
+    """Broken: a time that is told is off by its unit."""
+    assert _clock.from_us(1_500_000) == 1.5
+
+
 def test_script_time_is_empty_without_a_clock() -> None:
     """Broken: the server's own time is used only when nothing stands in for it."""
     assert _clock.script_time(None) == ""

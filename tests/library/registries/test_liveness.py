@@ -368,6 +368,8 @@ def test_liveness_follows_the_age(age: int, ttl: int, paused: bool) -> None:
     found = liveness(seen_us=1000, ttl_us=ttl, now_us=1000 + age, paused=paused)
     expected = Liveness.ALIVE if age < ttl else Liveness.SUSPECT if age < 2 * ttl or paused else Liveness.DEAD
     assert found is expected
+    if not paused:
+        assert liveness(seen_us=1000, ttl_us=ttl, now_us=1000 + age) is expected
 
 
 def test_lapsed_agent_dies_one_ttl_later_and_never_at_once() -> None:

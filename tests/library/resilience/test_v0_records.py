@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 
 import pytest
 
@@ -74,8 +75,11 @@ def test_what_cannot_be_read_is_nothing(text: bytes) -> None:
 
 def test_counters_survive_the_way_there_and_back() -> None:
     """Broken: counters change on their way through the store."""
-    metrics = CircuitBreakerMetrics(9, 2, 6, 3, 1_000.5, None)
-    assert read_counters(write_counters(metrics)) == metrics
+    metrics = CircuitBreakerMetrics(9, 2, 6, 3, 1_000.5, 1_001.5)
+    before = time.time()
+    written = write_counters(metrics)
+    assert read_counters(written) == metrics
+    assert before <= json.loads(written)["updated_at"] <= time.time()
     assert read_counters(b"{}") == CircuitBreakerMetrics()
 
 
