@@ -1,4 +1,4 @@
-"""Prints figures: `python -m benchmarks [cycle] [backlog] [breaker] [waiting] [registry] [--quick]`."""
+"""Prints figures: `python -m benchmarks [PART ...] [--quick]`, all parts where none is named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib import metadata
 
 import redis.asyncio as aioredis
 
-from benchmarks import backlog, breaker, cycle, memory, registry, waiting
+from benchmarks import backlog, breaker, coalescing, cycle, memory, registry, waiting
 from benchmarks.server import started_server
 
 LIBRARIES = ("redis", "pydantic", "hiredis", "tenacity", "stamina", "pybreaker", "purgatory", "aiobreaker")
@@ -54,6 +54,7 @@ PARTS: dict[str, Callable[..., Awaitable[None]]] = {
     "cycle": _cycle,
     "backlog": backlog.run,
     "breaker": breaker.run,
+    "coalescing": coalescing.run,
     "waiting": waiting.run,
     "registry": registry.run,
 }

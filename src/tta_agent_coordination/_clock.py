@@ -5,7 +5,9 @@ Pure: no Redis, no asyncio.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 __all__ = ["Clock", "from_us", "iso_from_us", "iso_now", "score_us", "script_time", "to_us"]
@@ -51,4 +53,13 @@ def iso_from_us(microseconds: int) -> str:
 
 def iso_now(clock: Clock | None) -> str:
     """Return the present as ISO-8601 UTC, for the fields that only inform: no decision reads them."""
-    return datetime.now(UTC).isoformat() if clock is None else iso_from_us(clock.now_us())
+    if clock is not None:
+        return iso_from_us(clock.now_us())
+    seconds, microseconds = divmod(time.time_ns() // 1_000, 1_000_000)
+    return f"{_iso_second(seconds)}.{microseconds:06}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _iso_second(seconds: int) -> str:
+    """Return a second without its zone: the same for all that is sent within it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]

@@ -17,7 +17,6 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from tta_agent_coordination._keys import inbox_name
 from tta_agent_coordination.messaging import QueueMessage
 from tta_agent_coordination.models import AgentId, AgentMessage, MessagePriority, MessageType
 
@@ -58,13 +57,9 @@ class UndecodableEntryError(ValueError):
 
 
 @lru_cache(maxsize=1024)
-def _agent_json(name: str, instance: str | None) -> str:
-    AgentId(type=name, instance=instance)  # an id that was assigned unchecked would be unreadable
-    return f'{{"type":{json.dumps(name)},"instance":{json.dumps(instance)}}}'
-
-
-def _agent(agent_id: AgentId) -> str:
-    return _agent_json(inbox_name(agent_id).partition(":")[0], agent_id.instance)
+def _agent(name: str, instance: str | None) -> str:
+    checked = AgentId(type=name, instance=instance)  # one that was assigned unchecked would be unreadable
+    return f'{{"type":{json.dumps(checked.type)},"instance":{json.dumps(checked.instance)}}}'
 
 
 def _require_readable(payload: object) -> None:
@@ -87,6 +82,10 @@ def _require_readable(payload: object) -> None:
                 values = cast("Iterable[object]", container)
             inner += [value for value in values if isinstance(value, _CONTAINERS)]
         containers = inner
+
+
+def _are_texts(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def encode_payload(payload: object) -> str:
@@ -116,22 +115,23 @@ def encode_message(message: AgentMessage) -> tuple[str, int]:
         ValueError: If a field holds what no reader would accept.
     """
     payload = encode_payload(message.payload)
-    routing = message.routing
-    texts: list[object] = [message.message_id, message.timestamp or "", routing.topic or "", *routing.tags]
-    if not all(isinstance(text, str) for text in texts) or len(message.message_id) < _MIN_ID_CHARS:
-        raise ValueError("message_id (at least 6 characters), timestamp, topic and tags must be texts")
-    routing_json = (
-        '{"topic":null,"tags":[]}'
-        if routing.topic is None and not routing.tags
-        else json.dumps({"topic": routing.topic, "tags": list(routing.tags)}, separators=(",", ":"))
-    )
+    message_id, timestamp, routing = message.message_id, message.timestamp, message.routing
+    sender, recipient = message.sender, message.recipient
+    if not _are_texts(message_id, timestamp or "") or len(message_id) < _MIN_ID_CHARS:
+        raise ValueError("message_id (at least 6 characters) and timestamp must be texts")
+    routing_json = '{"topic":null,"tags":[]}'
+    if routing.topic is not None or routing.tags:
+        if not _are_texts(routing.topic or "", *routing.tags):
+            raise ValueError("topic and tags must be texts")
+        routing_json = _STRICT.encode({"topic": routing.topic, "tags": list(routing.tags)})
     head = (
-        f'{{"message_id":{json.dumps(message.message_id)},"sender":{_agent(message.sender)},'
-        f'"recipient":{_agent(message.recipient)},"message_type":"{MessageType(message.message_type).value}","payload":'
+        f'{{"message_id":{_STRICT.encode(message_id)},"sender":{_agent(sender.type, sender.instance)},'
+        f'"recipient":{_agent(recipient.type, recipient.instance)},'
+        f'"message_type":"{MessageType(message.message_type).value}","payload":'
     )
     end = (
         f',"priority":{int(MessagePriority(message.priority))},"routing":{routing_json},'
-        f'"timestamp":{json.dumps(message.timestamp)}}}'
+        f'"timestamp":{_STRICT.encode(timestamp)}}}'
     )
     if "\\ud" in head or "\\ud" in end:
         json.dumps(json.loads(head + "null" + end), ensure_ascii=False).encode()

@@ -5,9 +5,11 @@ A function returns a `Call`; `script.run` sends it. The contract of each script 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+from redis.exceptions import ResponseError
 
 from tta_agent_coordination._keys import Inbox
 from tta_agent_coordination._redis.replies import Lane, Reply, Status, reply_of, status_of, text_of
@@ -71,9 +73,11 @@ class Exchanged:
     pause_us: int = -1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Put:
-    """One message for `enqueue_many`; times in microseconds, 0 for none."""
+class Put(NamedTuple):
+    """One message to put into an inbox; times in microseconds, 0 for none.
+
+    A tuple, since one is made for each message and a frozen dataclass takes four times as long to make.
+    """
 
     level: int
     delay_us: int
@@ -139,26 +143,16 @@ def _buried(lane: Lane, box: Inbox) -> tuple[bytes, ...]:
 
 
 def enqueue(
-    lane: Lane,
-    box: Inbox,
-    *,
-    now_us: str,
-    audit: bool,
-    level: int,
-    limit: int,
-    delay_us: int,
-    expires_us: int,
-    entry: bytes,
-    message_id: str,
-    dedup: bytes | None,
-    dedup_ms: int,
+    lane: Lane, box: Inbox, *, now_us: str, audit: bool, limit: int, put: Put, dedup_ms: int
 ) -> Call[Reply]:
     """Put one message into an inbox: OK and FULL with the depth, DUPLICATE with the first message's id."""
     keys = (lane.key, box.reserved, box.clock, *box.levels, box.queue, box.wake)
-    args = (lane.seq, now_us, int(audit), level, limit, delay_us, expires_us, entry)
-    if dedup is None:
+    args = (lane.seq, now_us, int(audit), put.level, limit, put.delay_us, put.expires_us, put.entry)
+    if put.dedup is None:
         return Call(script=_ENQUEUE, keys=keys, args=args, read=reply_of)
-    return Call(script=_ENQUEUE, keys=(*keys, dedup), args=(*args, message_id, dedup_ms), read=reply_of)
+    return Call(
+        script=_ENQUEUE, keys=(*keys, put.dedup), args=(*args, put.message_id, dedup_ms), read=reply_of
+    )
 
 
 def reserve(
@@ -204,29 +198,35 @@ def reserve(
     )
 
 
+_LEVELS = {9: b"9", 5: b"5", 1: b"1"}
+"""As text: the client takes twice as long to turn a number into one."""
+
+
 def enqueue_many(
     lane: Lane, box: Inbox, *, now_us: str, audit: bool, limit: int, puts: Sequence[Put], dedup_ms: int
-) -> Call[list[Reply] | Reply]:
-    """Put up to 100 messages into an inbox: for each OK and FULL with the depth, or DUPLICATE with an id."""
+) -> Call[list[Reply | ResponseError] | Reply]:
+    """Put up to 128 messages into an inbox, each for itself.
+
+    For each OK and FULL with the depth after all, DUPLICATE with an id, or the error of its own dedup key.
+    """
     dedups = [put.dedup for put in puts if put.dedup is not None]
     args: list[bytes | str | int] = [lane.seq, now_us, int(audit), limit, dedup_ms]
     number = 0
     for put in puts:
+        if put.dedup is None and not put.delay_us and not put.expires_us:
+            args += (_LEVELS[put.level], put.entry)
+            continue
         number += put.dedup is not None
-        mine = number if put.dedup is not None else 0
-        args += (put.level, put.delay_us, put.expires_us, put.entry, mine, put.message_id)
+        mine = 0 if put.dedup is None else number
+        how = f"{put.level}|{put.delay_us}|{put.expires_us}|{mine}|{put.message_id}"
+        args += (how, put.entry)
 
-    def read(answer: list[Any]) -> list[Reply] | Reply:
-        if Status(text_of(answer[0])) is Status.STALE:
+    def read(answer: list[Any]) -> list[Reply | ResponseError] | Reply:
+        if status_of(answer[0]) is Status.STALE:
             return Reply(Status.STALE, "")
-        replies: list[Reply] = []
-        rest: bytes = answer[1]
-        while rest:
-            size, _, rest = rest.partition(b":")
-            length = int(size[1:])
-            replies.append(Reply(_OUTCOMES[size[:1]], text_of(rest[:length])))
-            rest = rest[length:]
-        return replies
+        depth, _, outcomes = answer[1].partition(b"|")
+        sent = Reply(Status.OK, text_of(depth))
+        return list(_outcomes(outcomes, sent)) if outcomes.strip(b"o") else [sent for _ in puts]
 
     return Call(
         script=_ENQUEUE_MANY,
@@ -236,7 +236,22 @@ def enqueue_many(
     )
 
 
-_OUTCOMES = {b"o": Status.OK, b"f": Status.FULL, b"d": Status.DUPLICATE}
+def _outcomes(told: bytes, sent: Reply) -> Iterator[Reply | ResponseError]:
+    """Read a letter for each message, and behind some of them a length, a colon and a text."""
+    full = Reply(Status.FULL, sent.text)
+    start = 0
+    while start < len(told):
+        letter, start = told[start : start + 1], start + 1
+        if letter in _TELLING:
+            colon = told.index(b":", start)
+            end = colon + 1 + int(told[start:colon])
+            fact, start = text_of(told[colon + 1 : end]), end
+            yield ResponseError(fact) if letter == b"e" else Reply(Status.DUPLICATE, fact)
+        else:
+            yield sent if letter == b"o" else full
+
+
+_TELLING = (b"d", b"e")
 
 
 def exchange(

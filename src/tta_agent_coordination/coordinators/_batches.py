@@ -60,9 +60,7 @@ class Batches(Addressing):
                 f"dedup_ids has {len(ids)} entries for {len(messages)} messages; give one each, or None"
             )
         options = [SendOptions(delay_s=delay_s, expires_s=expires_s, dedup_id=one) for one in ids]
-        limit = self._limit()
-        await self._subscriptions.catch_up()
-        return await self._sender.send_many(self._box(recipient), messages, options, limit=limit)
+        return await self._sender.send_many(self._box(recipient), messages, options, limit=self._limit())
 
     async def receive_many(
         self, agent_id: AgentId, n: int, visibility_timeout: float = 5, *, wait: float = 0

@@ -27,7 +27,7 @@ from tta_agent_coordination.exceptions import (
     StoreUnavailableError,
 )
 
-__all__ = ["Build", "Calls"]
+__all__ = ["Build", "Calls", "settled"]
 
 logger = logging.getLogger("tta_agent_coordination.coordinators")
 
@@ -152,7 +152,7 @@ class Calls:
                 answers = await script.run_many(self.client, calls)
             except STORE_ERRORS as error:
                 return [_chained(error) for _ in work]
-            return [_settled(answer) for answer in answers]
+            return [settled(answer) for answer in answers]
         finally:
             for box, bit in taken:
                 self._give_back(box, bit)
@@ -214,7 +214,8 @@ def _chained(error: BaseException) -> MessageCoordinatorError:
     return ours
 
 
-def _settled[T](answer: T | Exception) -> T | MessageCoordinatorError:
+def settled[T](answer: T | Exception) -> T | MessageCoordinatorError:
+    """Return one of several answers, with the error of ours for one of the client."""
     if isinstance(answer, STORE_ERRORS):
         return _chained(answer)
     if isinstance(answer, Exception):

@@ -15,6 +15,7 @@ from tta_agent_coordination._redis.client import is_outage
 from tta_agent_coordination._redis.registry_scripts import Returned, registry_return
 from tta_agent_coordination._redis.scripts import Exchanged, Nacked, Reclaimed, Reply, Reserved, Retry, Status
 from tta_agent_coordination.coordinators._calls import Build, Calls
+from tta_agent_coordination.coordinators._coalescing import Coalescer
 from tta_agent_coordination.coordinators._observer import Observer
 from tta_agent_coordination.coordinators._waking import IDLE_S, Waker
 from tta_agent_coordination.exceptions import MessageCoordinatorError
@@ -67,6 +68,7 @@ class Leases:
         self._max_deliveries = max_deliveries
         self._ageing_us = ageing_us
         self.owners: dict[str, Callable[[], int | None]] = {}
+        self._acks = Coalescer(self._flush)
 
     def _owner(self, box: _keys.Inbox) -> str:
         epoch = self.owners[box.name]() if box.name in self.owners else None
@@ -228,11 +230,32 @@ class Leases:
 
     async def ack(self, box: _keys.Inbox, token: str) -> bool:
         """End a reservation for good."""
-        return _held(
-            await self._calls.run(
-                box, lambda lane: scripts.ack(lane, box, now_us="", audit=self._audit, token=token)
-            )
-        )
+        size = len(token.encode())  # what cannot be sent is refused here: it must not fail others
+        (answer,) = await self._acks.join(box, (token,), size=size, terms=None)
+        if isinstance(answer, MessageCoordinatorError):
+            raise type(answer)(str(answer)) from answer.__cause__
+        return answer
+
+    async def _flush(
+        self, box: _keys.Inbox, tokens: Sequence[str], _: None
+    ) -> Sequence[bool | MessageCoordinatorError]:
+        """End reservations by one script; what fails as a whole fails for each of them."""
+        try:
+            if len(tokens) == 1:
+                return [_held(await self._calls.run(box, self._ack(box, tokens[0])))]
+            ended = list(dict.fromkeys(tokens))
+            reply = await self._calls.run(box, self._exchange_call(box, ended, (), 0, 0))
+        except MessageCoordinatorError as error:
+            return [error] * len(tokens)
+        held = dict(zip(ended, reply.held, strict=True))
+        return [held.pop(token, False) for token in tokens]  # a second ack of a token is False
+
+    def _ack(self, box: _keys.Inbox, token: str) -> Build[Reply]:
+        return lambda lane: scripts.ack(lane, box, now_us="", audit=self._audit, token=token)
+
+    async def settle(self) -> None:
+        """Wait for the acks that share a script and are not answered yet."""
+        await self._acks.settle()
 
     async def release(self, box: _keys.Inbox, token: str) -> bool:
         """Give a reservation back uncounted."""

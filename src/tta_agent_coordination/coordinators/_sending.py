@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from redis.exceptions import ResponseError
 
 from tta_agent_coordination import _clock, _codec, _keys
 from tta_agent_coordination._clock import Clock
@@ -12,7 +14,8 @@ from tta_agent_coordination._redis import scripts
 from tta_agent_coordination._redis.client import slot
 from tta_agent_coordination._redis.script import Call
 from tta_agent_coordination._redis.scripts import Lane, Reply, Status
-from tta_agent_coordination.coordinators._calls import Build, Calls
+from tta_agent_coordination.coordinators._calls import Build, Calls, settled
+from tta_agent_coordination.coordinators._coalescing import Coalescer
 from tta_agent_coordination.coordinators._discovery import Discovery
 from tta_agent_coordination.coordinators._observer import Observer
 from tta_agent_coordination.exceptions import (
@@ -31,8 +34,7 @@ MAX_FOLLOW_UPS = 100
 """Messages one `then_send` carries at most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendOptions:
+class SendOptions(NamedTuple):
     """What the caller of a send may choose; times in seconds, 0 for no expiry."""
 
     delay_s: float = 0
@@ -40,8 +42,7 @@ class SendOptions:
     dedup_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Outgoing:
+class _Outgoing(NamedTuple):
     """An encoded message, from which each recipient's entry is made."""
 
     message_id: str
@@ -70,6 +71,7 @@ class Sender:
         dedup_ms: int,
         max_payload_bytes: int,
         liveness: Callable[[str], str] | None = None,
+        prepare: Callable[[], Awaitable[None]],
     ) -> None:
         self._calls = calls
         self._discovery = discovery
@@ -79,6 +81,8 @@ class Sender:
         self._dedup_ms = dedup_ms
         self._max_payload_bytes = max_payload_bytes
         self._liveness = liveness
+        self._prepare = prepare
+        self._coalescer = Coalescer(self._flush)
 
     def _encode(self, message: AgentMessage) -> _Outgoing:
         """Encode a message, filling in a missing timestamp.
@@ -101,38 +105,27 @@ class Sender:
             )
         return _Outgoing(message_id=message.message_id, level=level, json=text, enqueued_at=now)
 
-    def _build(self, box: _keys.Inbox, outgoing: _Outgoing, options: SendOptions, limit: int) -> Build[Reply]:
-        entry = outgoing.entry()
-
-        def build(lane: Lane) -> Call[Reply]:
-            return scripts.enqueue(
-                lane,
-                box,
-                now_us=_clock.script_time(self._clock),
-                audit=self._audit,
-                level=outgoing.level,
-                limit=limit,
-                delay_us=_clock.to_us(options.delay_s),
-                expires_us=_clock.to_us(options.expires_s),
-                entry=entry,
-                message_id=outgoing.message_id,
-                dedup=None if options.dedup_id is None else _keys.dedup(box, options.dedup_id),
-                dedup_ms=self._dedup_ms,
-            )
-
-        return build
+    def _put(self, box: _keys.Inbox, outgoing: _Outgoing, options: SendOptions) -> scripts.Put:
+        return scripts.Put(
+            level=outgoing.level,
+            delay_us=_clock.to_us(options.delay_s),
+            expires_us=_clock.to_us(options.expires_s),
+            entry=outgoing.entry(),
+            message_id=outgoing.message_id,
+            dedup=None if options.dedup_id is None else _keys.dedup(box, options.dedup_id),
+        )
 
     async def send(
         self, box: _keys.Inbox, message: AgentMessage, options: SendOptions, *, limit: int
     ) -> MessageResult:
         """Send one message; neither its payload nor the store makes this raise."""
+        message_id = message.message_id
         try:
-            outgoing = self._encode(message)
-            await self._discovery.register([box])
-            outcome = await self._calls.run(box, self._build(box, outgoing, options, limit))
+            put = self._put(box, self._encode(message), options)
+            (outcome,) = await self._coalescer.join(box, (put,), size=len(put.entry), terms=limit)
         except MessageCoordinatorError as error:
             outcome = error
-        return self._result(box, message.message_id, outcome)
+        return self._result(box, message_id, outcome)
 
     async def send_many(
         self,
@@ -143,40 +136,38 @@ class Sender:
         limit: int,
     ) -> list[MessageResult]:
         """Send messages in order, 100 a script; each has its own outcome, and nothing makes this raise."""
+        ids = [message.message_id for message in messages]
         outcomes: list[Reply | MessageCoordinatorError] = []
         puts: list[scripts.Put] = []
         places: list[int] = []
         for message, option in zip(messages, options, strict=True):
             try:
-                outgoing = self._encode(message)
+                put = self._put(box, self._encode(message), option)
             except MessageCoordinatorError as error:
                 outcomes.append(error)
                 continue
             places.append(len(outcomes))
             outcomes.append(Reply(Status.OK, "0"))
-            puts.append(
-                scripts.Put(
-                    level=outgoing.level,
-                    delay_us=_clock.to_us(option.delay_s),
-                    expires_us=_clock.to_us(option.expires_s),
-                    entry=outgoing.entry(),
-                    message_id=outgoing.message_id,
-                    dedup=None if option.dedup_id is None else _keys.dedup(box, option.dedup_id),
-                )
-            )
+            puts.append(put)
         for start in range(0, len(puts), MAX_FOLLOW_UPS):
-            answers = await self._put(box, puts[start : start + MAX_FOLLOW_UPS], limit)
+            page = puts[start : start + MAX_FOLLOW_UPS]
+            size = sum(len(put.entry) for put in page)
+            try:
+                answers = await self._coalescer.join(box, page, size=size, terms=limit)
+            except MessageCoordinatorError as error:
+                answers = [error] * len(page)
             for place, answer in zip(places[start : start + MAX_FOLLOW_UPS], answers, strict=True):
                 outcomes[place] = answer
         return [
-            self._result(box, message.message_id, outcome)
-            for message, outcome in zip(messages, outcomes, strict=True)
+            self._result(box, message_id, outcome) for message_id, outcome in zip(ids, outcomes, strict=True)
         ]
 
-    async def _put(
+    async def _flush(
         self, box: _keys.Inbox, puts: Sequence[scripts.Put], limit: int
     ) -> Sequence[Reply | MessageCoordinatorError]:
-        def build(lane: Lane) -> Call[list[Reply] | Reply]:
+        """Put messages into one inbox by one script; what fails as a whole fails for each of them."""
+
+        def build(lane: Lane) -> Call[list[Reply | ResponseError] | Reply]:
             return scripts.enqueue_many(
                 lane,
                 box,
@@ -188,11 +179,25 @@ class Sender:
             )
 
         try:
+            await self._prepare()
             await self._discovery.register([box])
+            if len(puts) == 1:
+                return [await self._calls.run(box, self._build(box, puts[0], limit))]
             answer = await self._calls.run(box, build)
         except MessageCoordinatorError as error:
             return [error] * len(puts)
-        return answer if isinstance(answer, list) else [answer] * len(puts)
+        return [settled(one) for one in answer] if isinstance(answer, list) else [answer] * len(puts)
+
+    def _build(self, box: _keys.Inbox, put: scripts.Put, limit: int) -> Build[Reply]:
+        return lambda lane: scripts.enqueue(
+            lane,
+            box,
+            now_us=_clock.script_time(self._clock),
+            audit=self._audit,
+            limit=limit,
+            put=put,
+            dedup_ms=self._dedup_ms,
+        )
 
     async def broadcast(
         self, boxes: Sequence[_keys.Inbox], message: AgentMessage, *, limit: int
@@ -201,7 +206,8 @@ class Sender:
         try:
             outgoing = self._encode(message)
             await self._discovery.register(boxes)
-            work = [(box, self._build(box, outgoing, SendOptions(), limit)) for box in boxes]
+            puts = [self._put(box, outgoing, SendOptions()) for box in boxes]
+            work = [(box, self._build(box, put, limit)) for box, put in zip(boxes, puts, strict=True)]
             outcomes = await self._calls.run_many(work)
         except MessageCoordinatorError as error:
             outcomes = [error] * len(boxes)
@@ -209,6 +215,10 @@ class Sender:
             self._result(box, message.message_id, outcome)
             for box, outcome in zip(boxes, outcomes, strict=True)
         ]
+
+    async def settle(self) -> None:
+        """Wait for the sends that share a script and are not answered yet."""
+        await self._coalescer.settle()
 
     def _result(
         self, box: _keys.Inbox, message_id: str, outcome: Reply | MessageCoordinatorError

@@ -130,6 +130,7 @@ class RedisMessageCoordinator(Batches, Ownership, Upkeep, MessageCoordinator):
             dedup_ms=max(1, round(dedup_s * 1_000)),
             max_payload_bytes=payload,
             liveness=liveness,
+            prepare=self._subscriptions.catch_up,
         )
         self._waker = Waker(calls, self._pfx)
         self._leases = Leases(
@@ -176,6 +177,8 @@ class RedisMessageCoordinator(Batches, Ownership, Upkeep, MessageCoordinator):
 
     async def aclose(self) -> None:
         """Wait for what is on its way, and close the client if `from_url` made it. Repeatable."""
+        await self._sender.settle()
+        await self._leases.settle()
         await self._subscriptions.settle()
         await self._calls.settle()
         await self._waker.settle()
@@ -226,9 +229,7 @@ class RedisMessageCoordinator(Batches, Ownership, Upkeep, MessageCoordinator):
         del sender
         delay_s, expires_s = check.delay_and_expiry(delay, expires_in)
         options = SendOptions(delay_s=delay_s, expires_s=expires_s, dedup_id=check.dedup_id(dedup_id))
-        limit = self._limit()
-        await self._subscriptions.catch_up()
-        return await self._sender.send(self._box(recipient), message, options, limit=limit)
+        return await self._sender.send(self._box(recipient), message, options, limit=self._limit())
 
     async def broadcast_message(
         self, sender: AgentId, message: AgentMessage, recipients: Sequence[AgentId] | None = None

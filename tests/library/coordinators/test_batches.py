@@ -31,9 +31,9 @@ def got(received: list[ReceivedMessage]) -> list[str]:
 
 async def warm(coordinator: RedisMessageCoordinator) -> None:
     """Have the batch scripts on the server."""
-    await coordinator.send_many(INPUT, WARM, messages(1))
-    received = await coordinator.receive_many(WARM, 1)
-    assert await coordinator.ack_many(WARM, [one.token for one in received]) == [True]
+    await coordinator.send_many(INPUT, WARM, messages(2))
+    received = await coordinator.receive_many(WARM, 2)
+    assert await coordinator.ack_many(WARM, [one.token for one in received]) == [True] * 2
 
 
 async def test_batch_keeps_order_and_costs_one_script_a_hundred(

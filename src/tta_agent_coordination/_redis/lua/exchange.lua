@@ -21,7 +21,7 @@
 --   5 lease_us        integer  length of the leases, microseconds
 --   6 ageing_us       integer  wait after which a message goes ahead of the levels, microseconds, 0 for never
 --   7 waiting         integer  0 does not wait; 1 waits, so say when to look again; 2 and took the marker
---   8 ended           integer  how many of the tokens are reservations to end, at most 100
+--   8 ended           integer  how many of the tokens are reservations to end, at most 128
 --   9 owner           text     epoch of the registration that takes them, or empty
 --  10... tokens       mixed    those, then the names of the new reservations, at most 100
 -- RETURNS:
@@ -71,8 +71,10 @@ end
 redis.call('HLEN', RESERVED)
 redis.call('HLEN', INFLIGHT)
 redis.call('ZCARD', DEADLINES)
-check_dead_letter_keys()
-check_levels()
+if #ARGV >= first_new then
+  check_dead_letter_keys()
+  check_levels()
+end
 for i = 10, 9 + ended do
   local what = holds[ARGV[i]]
   if what then
