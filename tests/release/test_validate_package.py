@@ -4,6 +4,7 @@ The gates themselves are tested elsewhere; here a stand-in says whether they pas
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tta_agent_coordination.adopt.cli import main
-from tta_agent_coordination.adopt.rules import check
+from tta_agent_coordination.adopt.lock import locked
+from tta_agent_coordination.adopt.rules import RULES, check
 from tta_agent_coordination.adopt.running import run
 from tta_agent_coordination.adopt.tree import read_workspace
 
@@ -116,6 +118,20 @@ def workspace_with_this_repository(root: Path) -> Path:
 def test_this_repository_as_a_workspace_package_breaks_no_rule(tmp_path: Path) -> None:
     """Broken: upstream cannot take the package in without findings."""
     assert check(read_workspace(workspace_with_this_repository(tmp_path))) == []
+
+
+def test_every_rule_is_in_the_how_to() -> None:
+    """Broken: a finding that nobody can look up, or a page that promises a rule there is none of."""
+    page = (ROOT / "docs/how-to/workspace.md").read_text(encoding="utf-8").partition("## The rules")[2]
+    listed = {
+        name
+        for row in page.splitlines()
+        if row.startswith("| `")
+        for name in re.findall(r"`([a-z.-]+)`", row.split("|")[1])
+    }
+    said = " ".join(rule.__doc__ or "" for rule in (*RULES, locked))
+    stated = set(re.findall(r"`((?:[a-z]+)\.[a-z-]+)`", said)) - {"uv.lock", "input.python"}
+    assert listed == stated
 
 
 @pytest.mark.network

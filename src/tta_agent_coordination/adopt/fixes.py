@@ -17,6 +17,7 @@ from tta_agent_coordination.adopt.findings import (
     ReplaceOnLine,
     SetValue,
 )
+from tta_agent_coordination.adopt.tables import BOM
 
 __all__ = ["changed", "diff"]
 
@@ -57,10 +58,10 @@ def _apply(text: str, changes: Sequence[Change]) -> str:
     edits = [change for change in changes if not isinstance(change, ReplaceOnLine)]
     if not edits:
         return text
-    document = tomlkit.parse(text)
+    document = tomlkit.parse(text.removeprefix(BOM))
     for change in edits:
         _edit(document, change)
-    return tomlkit.dumps(document)
+    return (BOM if text.startswith(BOM) else "") + tomlkit.dumps(document)
 
 
 def _edit(document: tomlkit.TOMLDocument, change: SetValue | AddToArray | ReplaceInArray) -> None:

@@ -26,6 +26,6 @@ def locked(workspace: Workspace, run: Run) -> Iterator[Finding]:
         yield Finding(
             rule="lock.current",
             file="uv.lock",
-            what=f"`uv lock --check` ended with {ended.code}: {ended.last_line}",
+            what=f"`uv lock --check` ended with {ended.code}: {ended.reason}",
             remedy="run `uv lock` and commit the file; see that uv can be started and reach its index",
         )

@@ -1,21 +1,24 @@
-"""Rules on Python versions: one `requires-python`, and everything else agrees with it. Pure."""
+"""Rules on Python versions in projects: one `requires-python`, and targets and classifiers agree. Pure.
+
+Owns what a range means, for `workflows` too: which Pythons fit it, and which is the oldest. A bound at
+Python 4 says nothing, as there is none.
+"""
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from tta_agent_coordination.adopt.findings import Finding, ReplaceOnLine, SetValue
 from tta_agent_coordination.adopt.tables import at, strings
-from tta_agent_coordination.adopt.tree import Project, Workspace, is_image_file
+from tta_agent_coordination.adopt.tree import Project, Workspace
 
-__all__ = ["agree", "classifiers", "declared", "images", "targets", "version_files", "workflows"]
+__all__ = ["Authority", "agree", "authority", "classifiers", "declared", "targets"]
 
 _REQUIRES = ("project", "requires-python")
-_VERSION = re.compile(r"(?<![\d.])3\.(\d+)(?:\.\d+)?")
-_IN_WORKFLOW = re.compile(r"^(?P<indent>\s*)(?:-\s+)?(?:python-version|python)\s*:\s*(?P<value>.*)$")
-_IMAGE = re.compile(r"(?:\bpython:?|\bPYTHON_VERSION=[\"']?)(?P<version>3\.(?P<minor>\d+)(?:\.\d+)?)")
-_IMAGE_LINE = re.compile(r"^\s*(?:-\s+)?(?:FROM\b|ARG\b|ENV\b|image:|PYTHON_VERSION\b)", re.IGNORECASE)
+_NEWEST = 40
+"""Minor versions looked at, in decades to come."""
 
 
 def _range(project: Project | None) -> SpecifierSet | None:
@@ -34,19 +37,54 @@ def _allows(wanted: SpecifierSet, minor: int) -> bool:
 
 def _floor(wanted: SpecifierSet) -> str:
     """The oldest Python 3 that fits, as `3.12`; empty where none does."""
-    return next((f"3.{minor}" for minor in range(100) if _allows(wanted, minor)), "")
+    return next((f"3.{minor}" for minor in range(_NEWEST) if _allows(wanted, minor)), "")
 
 
-def _authority(workspace: Workspace) -> tuple[SpecifierSet, str] | None:
-    """The root's range and its floor, which everything else is held against."""
-    wanted = _range(workspace.top)
-    floor = _floor(wanted) if wanted is not None else ""
-    return (wanted, floor) if wanted is not None and floor else None
+def _meant(wanted: SpecifierSet, others: SpecifierSet) -> frozenset[str]:
+    """The Pythons that fit, of all minor versions and of those that either of two ranges names."""
+    named = {each.version for each in (*wanted, *others) if each.version.startswith("3.")}
+    points = {f"3.{minor}{patch}" for minor in range(_NEWEST) for patch in ("", ".999")} | named
+    return frozenset(wanted.filter(point for point in points if "*" not in point))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """The range that everything else is held against, as its project has it, and the oldest Python in it."""
+
+    project: Project
+    wanted: SpecifierSet
+    floor: str
+
+    @property
+    def said(self) -> str:
+        """The range as it is written."""
+        return str(at(self.project.data, *_REQUIRES))
+
+    def fits(self, version: str) -> bool:
+        """Whether a Python 3 fits: `3.12` if some release of it does, `3.12.4` if just that one does."""
+        _, minor, *patch = version.split(".")
+        return self.wanted.contains(version) if patch else _allows(self.wanted, int(minor))
+
+
+def authority(workspace: Workspace) -> Authority | None:
+    """The root's range; where the root is no project, that of the member with the newest floor."""
+    top = workspace.top
+    if top is None:
+        return None
+    found = [
+        Authority(project=project, wanted=wanted, floor=floor)
+        for project in ((top,) if at(top.data, "project") is not None else workspace.members)
+        if (wanted := _range(project)) is not None and (floor := _floor(wanted))
+    ]
+    return max(found, key=lambda each: int(each.floor.removeprefix("3.")), default=None)
 
 
 def declared(workspace: Workspace) -> Iterator[Finding]:
-    """`python.declared`: the root says which Pythons it needs, in a form that some Python fits."""
-    if workspace.top is not None and _authority(workspace) is None:
+    """`python.declared`: the root says which Pythons it needs, in a form that some Python fits.
+
+    Where the root is no project, a member has to say it.
+    """
+    if workspace.top is not None and authority(workspace) is None:
         said = at(workspace.top.data, *_REQUIRES)
         yield Finding(
             rule="python.declared",
@@ -58,142 +96,104 @@ def declared(workspace: Workspace) -> Iterator[Finding]:
 
 
 def agree(workspace: Workspace) -> Iterator[Finding]:
-    """`python.requires`: every member asks for the same Pythons as the root."""
-    authority = _authority(workspace)
-    if authority is None or workspace.top is None:
+    """`python.requires`: every member asks for the same Pythons as the root, however it is spelled."""
+    held = authority(workspace)
+    if held is None:
         return
-    said = str(at(workspace.top.data, *_REQUIRES))
     for project in workspace.members:
-        if _range(project) != authority[0]:
-            own = at(project.data, *_REQUIRES)
+        own = _range(project)
+        if own is None or _meant(own, held.wanted) != _meant(held.wanted, own):
+            said = at(project.data, *_REQUIRES)
             yield Finding(
                 rule="python.requires",
                 file=project.file,
                 line=project.line(*_REQUIRES),
-                what=f"requires-python is {own!r}, the root's is {said!r}",
-                remedy=f'requires-python = "{said}"',
-                change=SetValue(path=_REQUIRES, value=said) if at(project.data, "project") else None,
+                what=f"requires-python is {said!r}, that of {held.project.file} is {held.said!r}",
+                remedy=f'requires-python = "{held.said}"',
+                change=SetValue(path=_REQUIRES, value=held.said) if at(project.data, "project") else None,
             )
 
 
 _TARGETS = (
     ("python.ruff", ("tool", "ruff", "target-version")),
     ("python.pyright", ("tool", "pyright", "pythonVersion")),
+    ("python.pyright", ("tool", "basedpyright", "pythonVersion")),
     ("python.mypy", ("tool", "mypy", "python_version")),
 )
+_RUFF = re.compile(r"^\s*target-version\s*=\s*[\"'](?P<target>[^\"']*)")
+_PYRIGHT = re.compile(r"^(?:(?!//).)*\"pythonVersion\"\s*:\s*\"(?P<target>[^\"]*)")
+_MYPY = re.compile(r"^python_version\s*[=:]\s*(?P<target>[\d.]+)")
+_TARGET_FILES = {
+    ".mypy.ini": ("python.mypy", _MYPY),
+    ".ruff.toml": ("python.ruff", _RUFF),
+    "mypy.ini": ("python.mypy", _MYPY),
+    "pyrightconfig.json": ("python.pyright", _PYRIGHT),
+    "ruff.toml": ("python.ruff", _RUFF),
+    "setup.cfg": ("python.mypy", _MYPY),
+}
+"""Files beside a pyproject.toml that hold a target on a line of its own."""
 
 
 def targets(workspace: Workspace) -> Iterator[Finding]:
     """`python.ruff`, `python.pyright`, `python.mypy`: the tools' targets are the oldest Python that fits."""
-    authority = _authority(workspace)
-    if authority is None:
+    held = authority(workspace)
+    if held is None:
         return
+    wanted = {"python.ruff": f"py{held.floor.replace('.', '')}"}
     for project in workspace.projects:
         for rule, path in _TARGETS:
-            said = at(project.data, *path)
-            wanted = f"py{authority[1].replace('.', '')}" if rule == "python.ruff" else authority[1]
-            if said is not None and said != wanted:
+            said, target = at(project.data, *path), wanted.get(rule, held.floor)
+            # mypy takes a number for a string.
+            if said is not None and str(said) != target:
                 yield Finding(
                     rule=rule,
                     file=project.file,
                     line=project.line(*path),
-                    what=f"{path[-1]} is {said!r}, the oldest Python that fits is {authority[1]}",
-                    remedy=f'{path[-1]} = "{wanted}"',
-                    change=SetValue(path=path, value=wanted),
+                    what=f"{path[-1]} is {said!r}, the oldest Python that fits is {held.floor}",
+                    remedy=f'{path[-1]} = "{target}"',
+                    change=SetValue(path=path, value=target),
                 )
+        for name, (rule, pattern) in _TARGET_FILES.items():
+            file, target = project.inside(name), wanted.get(rule, held.floor)
+            for number, line in enumerate(workspace.texts.get(file, "").splitlines(), start=1):
+                found = pattern.match(line)
+                said = found["target"] if found else target
+                if found and said != target:
+                    yield Finding(
+                        rule=rule,
+                        file=file,
+                        line=number,
+                        what=f"the target is {said!r}, the oldest Python that fits is {held.floor}",
+                        remedy=target,
+                        change=ReplaceOnLine(
+                            line=number, old=found[0], new=found[0].removesuffix(said) + target
+                        ),
+                    )
 
 
 def classifiers(workspace: Workspace) -> Iterator[Finding]:
     """`python.classifier`: classifiers name only Pythons that fit, the oldest among them."""
-    authority = _authority(workspace)
-    if authority is None:
+    held = authority(workspace)
+    if held is None:
         return
     start = "Programming Language :: Python :: 3."
     for project in workspace.projects:
         listed = [text for text in strings(project.data, "project", "classifiers") if text.startswith(start)]
         for text in listed:
             minor = text.removeprefix(start)
-            if minor.isdigit() and not _allows(authority[0], int(minor)):
+            if minor.isdigit() and not held.fits(f"3.{minor}"):
                 yield Finding(
                     rule="python.classifier",
                     file=project.file,
                     line=project.line("project", "classifiers", needle=text),
-                    what=f"the classifier names Python 3.{minor}, which {authority[0]} excludes",
+                    what=f"the classifier names Python 3.{minor}, which {held.wanted} excludes",
                     remedy="remove the classifier",
                 )
-        if listed and start[:-2] + authority[1] not in listed:
+        if listed and start[:-2] + held.floor not in listed:
             yield Finding(
                 rule="python.classifier",
                 file=project.file,
                 line=project.line("project", "classifiers"),
-                what=f"no classifier names Python {authority[1]}, the oldest that fits",
-                remedy=f'add "{start[:-2]}{authority[1]}"',
+                what=f"no classifier names Python {held.floor}, the oldest that fits",
+                remedy=f'add "{start[:-2]}{held.floor}"',
             )
-
-
-def version_files(workspace: Workspace) -> Iterator[Finding]:
-    """`python.version-file`: each `.python-version` names a Python that fits."""
-    authority = _authority(workspace)
-    for path, text in workspace.texts.items():
-        if authority is None or path.rpartition("/")[2] != ".python-version":
-            continue
-        for number, line in enumerate(text.splitlines(), start=1):
-            yield from _unfit(authority[0], path, number, line, rule="python.version-file")
-
-
-def workflows(workspace: Workspace) -> Iterator[Finding]:
-    """`python.workflow`: the versions that workflows and their matrices name fit."""
-    authority = _authority(workspace)
-    for path, text in workspace.texts.items():
-        if authority is None or not path.startswith(".github/"):
-            continue
-        inside = -1
-        for number, raw in enumerate(text.splitlines(), start=1):
-            line = re.sub(r"(^|\s)#.*", "", raw)
-            indent = len(line) - len(line.lstrip())
-            if found := _IN_WORKFLOW.match(line):
-                value = found["value"].strip()
-                open_list = not value or (value.startswith("[") and "]" not in value)
-                inside = len(found["indent"]) if open_list else -1
-            elif inside < 0 or not line.strip():
-                continue
-            elif indent < inside or (indent == inside and line.strip()[0] not in "-]"):
-                inside = -1
-                continue
-            else:
-                value = line
-            yield from _unfit(authority[0], path, number, value, rule="python.workflow")
-
-
-def _unfit(wanted: SpecifierSet, path: str, number: int, text: str, *, rule: str) -> Iterator[Finding]:
-    """One finding for each version in a text that does not fit."""
-    for found in _VERSION.finditer(text):
-        if not _allows(wanted, int(found[1])):
-            yield Finding(
-                rule=rule,
-                file=path,
-                line=number,
-                what=f"names Python {found[0]}, which {wanted} excludes",
-                remedy=f"name one that fits, such as {_floor(wanted)}",
-            )
-
-
-def images(workspace: Workspace) -> Iterator[Finding]:
-    """`python.image`: no container image carries a Python that does not fit."""
-    authority = _authority(workspace)
-    for path, text in workspace.texts.items():
-        if authority is None or not (is_image_file(path) or path.startswith(".github/")):
-            continue
-        for number, line in enumerate(text.splitlines(), start=1):
-            for found in _IMAGE.finditer(line) if _IMAGE_LINE.match(line) else ():
-                if not _allows(authority[0], int(found["minor"])):
-                    old = found[0]
-                    new = old.removesuffix(found["version"]) + authority[1]
-                    yield Finding(
-                        rule="python.image",
-                        file=path,
-                        line=number,
-                        what=f"the image has Python {found['version']}, which {authority[0]} excludes",
-                        remedy=new,
-                        change=ReplaceOnLine(line=number, old=old, new=new),
-                    )

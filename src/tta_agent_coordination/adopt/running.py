@@ -1,5 +1,6 @@
 """The one way the adoption tools run a program; tests inject their own."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 __all__ = ["Ended", "Run", "run"]
+
+
+_NOT_THEIRS = frozenset(
+    {"PYTHONHOME", "PYTHONPATH", "UV_FROZEN", "UV_LOCKED", "UV_NO_SYNC", "UV_PROJECT"}
+    | {"UV_PROJECT_ENVIRONMENT", "UV_WORKING_DIRECTORY", "VIRTUAL_ENV"}
+)
+"""Variables that say where this process's project is, or keep uv from doing what it is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +29,16 @@ class Ended:
         """The last line that is not empty; empty where nothing was printed."""
         return next((line.strip() for line in reversed(self.output.splitlines()) if line.strip()), "")
 
+    @property
+    def reason(self) -> str:
+        """Why it failed, on one line: uv's error with its causes; else the last line."""
+        lines = self.output.splitlines()
+        start = next((number for number, line in enumerate(lines) if line.startswith("error: ")), None)
+        if start is None:
+            return self.last_line
+        said = (line.strip() for line in lines[start:] if line.startswith(("error: ", "  cause: ")))
+        return ": ".join(line.partition(": ")[2] for line in said)
+
 
 class Run(Protocol):
     """Runs one program to its end."""
@@ -31,11 +49,15 @@ class Run(Protocol):
 
 
 def run(argv: Sequence[str], *, cwd: Path) -> Ended:
-    """Run a program on this machine; see `Run`."""
+    """Run a program on this machine; see `Run`. It does not see in which environment this one runs."""
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_THEIRS}
+    # Else uv breaks its sentences at the width of a terminal, where there is none.
+    environment["UV_NO_WRAP"] = "1"
     try:
         ended = subprocess.run(
             argv,
             cwd=cwd,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

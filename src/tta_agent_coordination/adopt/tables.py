@@ -6,7 +6,10 @@ tomllib gives values without lines; the lines found here are for a person who op
 import re
 from typing import Any, cast
 
-__all__ = ["at", "line_of", "strings", "table"]
+__all__ = ["BOM", "at", "line_of", "strings", "table"]
+
+BOM = "\N{BYTE ORDER MARK}"
+"""What some editors begin a file with; uv reads over it, tomllib and tomlkit do not."""
 
 _HEADER = re.compile(r"^\s*\[{1,2}\s*(?P<name>[^\[\]]+?)\s*\]{1,2}\s*(?:#.*)?$")
 _KEY = re.compile(
@@ -47,7 +50,7 @@ def line_of(text: str, *path: str, needle: str = "") -> int:
     """
     best, best_length = 1, 0
     inside: tuple[str, ...] = ()
-    lines = text.splitlines()
+    lines = text.removeprefix(BOM).splitlines()
     for number, line in enumerate(lines, start=1):
         if header := _HEADER.match(line):
             full = inside = _parts(header["name"])

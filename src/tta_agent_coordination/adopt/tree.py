@@ -4,7 +4,10 @@ Owns the walk and everything that can be wrong with reading: each unreadable thi
 rest goes on. Links are never followed.
 """
 
+import errno
 import os
+import posixpath
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,74 +15,25 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
 from tta_agent_coordination.adopt.findings import Finding
-from tta_agent_coordination.adopt.tables import at, line_of, strings, table
+from tta_agent_coordination.adopt.projects import Declared, Project, project
+from tta_agent_coordination.adopt.tables import BOM, strings
 
-__all__ = ["IGNORED", "Declared", "Project", "Workspace", "is_image_file", "matches", "read_workspace"]
+__all__ = ["MADE", "Declared", "Project", "Workspace", "is_image_file", "matches", "read_workspace"]
 
-IGNORED = frozenset(
+MADE = frozenset(
     {".git", ".hg", ".mypy_cache", ".nox", ".pytest_cache", ".ruff_cache", ".tox", ".venv", "__pycache__"}
-    | {"build", "dist", "node_modules", "site-packages", "venv"}
+    | {"node_modules", "site-packages", "venv"}
 )
 """Folders that tools make; never entered."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declared:
-    """One requirement as a project writes it."""
-
-    text: str
-    requirement: Requirement
-    path: tuple[str, ...]
-    """The array it stands in."""
-
-    @property
-    def name(self) -> str:
-        """The normalised name of what is required."""
-        return canonicalize_name(self.requirement.name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Project:
-    """One pyproject.toml that could be read."""
-
-    folder: str
-    """Relative to the workspace, with `/`; empty for the root."""
-    text: str
-    data: Mapping[str, Any]
-    dependencies: tuple[Declared, ...]
-    """Those every installation brings, and those of extras."""
-    development: tuple[Declared, ...]
-    """Those of dependency groups."""
-    broken: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Requirements that are none, with the array they stand in."""
-
-    @property
-    def file(self) -> str:
-        """The path of the pyproject.toml, relative to the workspace."""
-        return f"{self.folder}/pyproject.toml" if self.folder else "pyproject.toml"
-
-    @property
-    def name(self) -> str:
-        """The normalised project name; empty where it has none."""
-        name = at(self.data, "project", "name")
-        return canonicalize_name(name) if isinstance(name, str) else ""
-
-    @property
-    def module(self) -> str:
-        """The import name that a build backend looks for when nothing else is configured."""
-        return self.name.replace("-", "_")
-
-    def line(self, *path: str, needle: str = "") -> int:
-        """The line of a key, or of a text in its value."""
-        return line_of(self.text, *path, needle=needle)
-
-    def inside(self, path: str) -> str:
-        """A path of this project as the workspace spells it."""
-        return f"{self.folder}/{path}" if self.folder else path
+_BUILT = frozenset({"build", "dist"})
+"""Folders that builds make, unless they are packages."""
+_READ = frozenset(
+    {".mypy.ini", ".python-version", ".ruff.toml", "mypy.ini", "pyproject.toml", "pyrightconfig.json"}
+    | {"ruff.toml", "setup.cfg"}
+)
+_MEMBERS = ("tool", "uv", "workspace", "members")
+_EXCLUDE = ("tool", "uv", "workspace", "exclude")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +57,37 @@ class Workspace:
 
     @property
     def members(self) -> tuple[Project, ...]:
-        """The projects in `packages/` and those that the root's members name."""
+        """The projects in `packages/` and those that the root's members name and do not exclude."""
         return tuple(each for each in self.projects if each.folder)
+
+    @property
+    def globs(self) -> list[str]:
+        """The patterns of the root's members."""
+        return strings(self.top.data if self.top else None, *_MEMBERS)
+
+    def excludes(self, folder: str) -> bool:
+        """Whether the root keeps a folder out of the members."""
+        return _is_excluded(folder, strings(self.top.data if self.top else None, *_EXCLUDE))
+
+    def has_member(self, folder: str) -> bool:
+        """Whether the root's patterns make a folder a member."""
+        return any(matches(folder, glob) for glob in self.globs) and not self.excludes(folder)
+
+    def exists(self, path: str) -> bool:
+        """Whether a path, relative to the root or absolute, is on the disk: also outside of the workspace."""
+        try:
+            return (self.root / path).exists()
+        except (OSError, ValueError):
+            return False
+
+    def read(self, path: str) -> str:
+        """A file's text; empty where it is not in the workspace or cannot be read."""
+        if path in self.texts:
+            return self.texts[path]
+        try:
+            return _text(self.root / path) if path in self.paths else ""
+        except (OSError, UnicodeDecodeError):
+            return ""
 
     def named(self, name: str) -> Project | None:
         """The workspace's own project of a normalised name."""
@@ -125,13 +108,17 @@ class _Walk:
 
     def run(self) -> None:
         for here, folders, files in os.walk(self.root, onerror=self._failed):
-            folders[:] = sorted(name for name in folders if name not in IGNORED)
-            for name in [*folders, *files]:
-                path = Path(here, name)
-                relative = path.relative_to(self.root).as_posix()
-                if path.is_symlink() and not self._usable(path, relative):
-                    continue
-                (self.folders if path.is_dir() else self.paths).add(relative)
+            folders[:] = sorted(name for name in folders if self._entered(Path(here, name)))
+            inside = Path(here).relative_to(self.root).as_posix()
+            for names, found in ((folders, self.folders), (files, self.paths)):
+                for name in names:
+                    path, relative = Path(here, name), name if inside == "." else f"{inside}/{name}"
+                    if not path.is_symlink() or self._usable(path, relative):
+                        found.add(relative)
+
+    @staticmethod
+    def _entered(path: Path) -> bool:
+        return path.name not in MADE and (path.name not in _BUILT or (path / "__init__.py").is_file())
 
     def _failed(self, error: OSError) -> None:
         where = Path(error.filename).relative_to(self.root).as_posix()
@@ -164,25 +151,36 @@ class _Walk:
 
 
 def matches(folder: str, glob: str) -> bool:
-    """Whether a member pattern means a folder: `*` stays inside one part of a path, `**` is any number."""
-    return _parts_match(folder.split("/"), glob.strip("/").removeprefix("./").split("/"))
+    """Whether a member pattern means a folder, as uv reads it.
+
+    `*` stays inside one part of a path, `**` is any number of parts, and at least one at the end.
+    """
+    return _parts_match(folder.split("/"), posixpath.normpath(glob).strip("/").split("/"))
 
 
 def _parts_match(parts: list[str], globs: list[str]) -> bool:
     if not globs or not parts:
-        return not parts and all(glob == "**" for glob in globs)
-    if globs[0] == "**":
-        return _parts_match(parts, globs[1:]) or _parts_match(parts[1:], globs)
-    return fnmatchcase(parts[0], globs[0]) and _parts_match(parts[1:], globs[1:])
+        return not parts and not globs
+    if globs[0] != "**":
+        return fnmatchcase(parts[0], globs[0]) and _parts_match(parts[1:], globs[1:])
+    if globs[1:2] in ([], ["**"]):
+        return len(globs) == 1 or _parts_match(parts, globs[1:])
+    return _parts_match(parts, globs[1:]) or _parts_match(parts[1:], globs)
+
+
+def _is_excluded(folder: str, globs: list[str]) -> bool:
+    """Whether some pattern excludes a folder; uv lets `*` cross `/` here."""
+    return any(fnmatchcase(folder, posixpath.normpath(glob)) or matches(folder, glob) for glob in globs)
 
 
 def is_image_file(path: str) -> bool:
-    """Whether a file names container images to build from: a Dockerfile or a compose file."""
+    """Whether a file names container images: a Dockerfile, a compose file, a dev container."""
     name = PurePosixPath(path).name.lower()
     return (
         name.startswith(("dockerfile", "containerfile"))
         or name.endswith(".dockerfile")
         or ("compose" in name and name.endswith((".yml", ".yaml")))
+        or name == "devcontainer.json"
     )
 
 
@@ -190,10 +188,17 @@ def _is_read(path: str) -> bool:
     """Whether some rule reads a file's text."""
     return (
         path.endswith(".py")
-        or PurePosixPath(path).name in {".python-version", "pyproject.toml"}
+        or PurePosixPath(path).name in _READ
         or (path.startswith(".github/") and path.endswith((".yml", ".yaml")))
         or is_image_file(path)
     )
+
+
+def _text(path: Path) -> str:
+    """A file's text; what is neither file nor link to one, such as a pipe, would keep a reader waiting."""
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "it is no file")
+    return path.read_bytes().decode("utf-8")
 
 
 def read_workspace(root: Path) -> Workspace:
@@ -208,7 +213,7 @@ def read_workspace(root: Path) -> Workspace:
     unread = walk.unread
     for path in sorted(filter(_is_read, walk.paths)):
         try:
-            texts[path] = (root / path).read_bytes().decode("utf-8")
+            texts[path] = _text(root / path)
         except UnicodeDecodeError as error:
             unread.append(
                 Finding(
@@ -247,53 +252,34 @@ def read_workspace(root: Path) -> Workspace:
     )
 
 
+def _line_in(message: str, text: str) -> int:
+    """The line that tomllib's message names; its last where the text ends too early, else the first."""
+    if "at end of document" in message:
+        return len(text.splitlines()) or 1
+    found = re.search(r"at line (\d+)", message)
+    return int(found[1]) if found else 1
+
+
 def _projects(texts: Mapping[str, str], unread: list[Finding]) -> Iterator[Project]:
     """The root's project, those in `packages/`, and those that the root's members name."""
     tables: dict[str, dict[str, Any]] = {}
     for path in sorted(path for path in texts if PurePosixPath(path).name == "pyproject.toml"):
         try:
-            tables[path] = tomllib.loads(texts[path].replace("\r\n", "\n"))
-        except tomllib.TOMLDecodeError as error:
+            tables[path] = tomllib.loads(texts[path].removeprefix(BOM).replace("\r\n", "\n"))
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             unread.append(
                 Finding(
                     rule="input.toml",
                     file=path,
-                    line=getattr(error, "lineno", 1),
+                    line=_line_in(str(error), texts[path]),
                     what=f"is no TOML: {error}",
                     remedy="correct it; it was left out",
                 )
             )
-    globs = strings(tables.get("pyproject.toml"), "tool", "uv", "workspace", "members")
+    globs = strings(tables.get("pyproject.toml"), *_MEMBERS)
+    excluding = strings(tables.get("pyproject.toml"), *_EXCLUDE)
     for path, data in tables.items():
         folder = path.removesuffix("pyproject.toml").rstrip("/")
-        if folder and not any(matches(folder, glob) for glob in ["packages/*", *globs]):
-            continue
-        yield _project(folder, texts[path], data)
-
-
-def _project(folder: str, text: str, data: Mapping[str, Any]) -> Project:
-    broken: list[tuple[str, tuple[str, ...]]] = []
-
-    def declared(*path: str) -> Iterator[Declared]:
-        for written in strings(data, *path):
-            try:
-                yield Declared(text=written, requirement=Requirement(written), path=path)
-            except InvalidRequirement:
-                broken.append((written, path))
-
-    extras = table(data, "project", "optional-dependencies")
-    groups = table(data, "dependency-groups")
-    dependencies = [*declared("project", "dependencies")]
-    for extra in extras:
-        dependencies += declared("project", "optional-dependencies", extra)
-    development = [*declared("tool", "uv", "dev-dependencies")]
-    for group in groups:
-        development += declared("dependency-groups", group)
-    return Project(
-        folder=folder,
-        text=text,
-        data=data,
-        dependencies=tuple(dependencies),
-        development=tuple(development),
-        broken=tuple(broken),
-    )
+        named = any(matches(folder, glob) for glob in globs) and not _is_excluded(folder, excluding)
+        if not folder or named or matches(folder, "packages/*"):
+            yield project(folder, texts[path], data)

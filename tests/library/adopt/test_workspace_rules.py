@@ -33,6 +33,37 @@ def code(text: str, where: str = "src/ai_dev_toolkit/more.py") -> dict[str, str]
     return {**in_order(), f"packages/ai-dev-toolkit/{where}": text}
 
 
+def more(path: str, text: str) -> dict[str, str]:
+    """Return the workspace in order with one more file."""
+    return {**in_order(), path: text}
+
+
+def nested_licence() -> dict[str, str]:
+    """Return a licence file deeper than a pattern reaches."""
+    return {"packages/ai-dev-toolkit/LICENSES/a/b.txt": ""}
+
+
+def all_with(old: str, new: str) -> dict[str, str]:
+    """Return the workspace in order with one text changed in every pyproject."""
+    return {p: t.replace(old, new) if p.endswith(".toml") else t for p, t in in_order().items()}
+
+
+def rootless(requires: str) -> dict[str, str]:
+    """Return the workspace with a root that is no project, and one range in all members."""
+    files = all_with(">=3.12", requires)
+    return {**files, "pyproject.toml": '[tool.uv.workspace]\nmembers = ["packages/*"]\n'}
+
+
+def built_by(
+    backend: str, sources: dict[str, str], options: str = "", name: str = "ai-dev-toolkit"
+) -> dict[str, str]:
+    """Return the workspace with one member of another backend and other sources."""
+    files = without("packages/ai-dev-toolkit/src/ai_dev_toolkit/__init__.py")
+    text = files[TOOLKIT].replace('build-backend = "hatchling.build"', f'build-backend = "{backend}"')
+    files[TOOLKIT] = text.replace('name = "ai-dev-toolkit"', f'name = "{name}"') + options
+    return files | {f"packages/ai-dev-toolkit/{path}": text for path, text in sources.items()}
+
+
 def test_workspace_in_order_breaks_no_rule(tmp_path: Path) -> None:
     """Broken: a person cannot reach zero findings."""
     assert found(tmp_path, in_order()) == []
@@ -50,9 +81,19 @@ ONE_CHANGE = [
         "pyproject.toml",
         9,
         replaced(
-            "pyproject.toml", '["packages/*"]', '["packages/*"]\nexclude = ["packages/tta-narrative-engine"]'
-        ),
+            "pyproject.toml", '["packages/*"]', '["packages/*"]\nexclude = ["./packages/ai-dev-toolki[t]/"]'
+        )
+        | {"packages/ai-dev-toolkit/sub/readme": ""},
     ),
+    ("workspace.member", TOOLKIT, 15, toolkit_with("\n[tool.uv]\nmanaged = false\n")),
+    ("workspace.folder", "pyproject.toml", 9, {**in_order(), "packages/other/readme": "no pyproject"}),
+    (
+        "workspace.folder",
+        "pyproject.toml",
+        11,
+        replaced("pyproject.toml", '["packages/*"]', '[\n  "packages/*",\n  "packages/gone",\n]'),
+    ),
+    ("workspace.nested", TOOLKIT, 14, toolkit_with('\n[tool.uv.workspace]\nmembers = ["x"]\n')),
     ("workspace.sources", TOOLKIT, 1, without("packages/ai-dev-toolkit/src/ai_dev_toolkit/__init__.py")),
     (
         "workspace.sources",
@@ -62,7 +103,24 @@ ONE_CHANGE = [
             **without("packages/ai-dev-toolkit/src/ai_dev_toolkit/__init__.py"),
             TOOLKIT: in_order()[TOOLKIT].replace("hatchling", "flit_core"),
             "packages/ai-dev-toolkit/tests/test_x.py": "",
+            "packages/ai-dev-toolkit/setup.py": "",
         },
+    ),
+    ("workspace.sources", TOOLKIT, 1, built_by("maturin", {"Cargo.toml": "", "tests/all.rs": ""})),
+    ("workspace.sources", TOOLKIT, 1, built_by("uv_build", {"src/ai_dev_toolkit/a.py": ""})),
+    (
+        "workspace.sources",
+        TOOLKIT,
+        1,
+        built_by(
+            "uv_build", {"src/a/b.py": ""}, '[tool.uv.build-backend]\nmodule-name = "a.c"\nnamespace = true\n'
+        ),
+    ),
+    (
+        "workspace.sources",
+        TOOLKIT,
+        1,
+        built_by("hatchling", {"a/ai_dev_toolkit/__init__.py": "", "b/ai_dev_toolkit/__init__.py": ""}),
     ),
     (
         "workspace.sources",
@@ -95,14 +153,84 @@ ONE_CHANGE = [
         15,
         toolkit_with('\n[tool.uv.sources]\nrequests = { git = "https://example.org/requests" }\n'),
     ),
+    (
+        "source.folder",
+        TOOLKIT,
+        15,
+        toolkit_with('\n[tool.uv.sources]\npyyaml = { path = "../../empty" }\n') | {"empty/readme": ""},
+    ),
+    (
+        "source.folder",
+        TOOLKIT,
+        15,
+        toolkit_with(
+            "\n[tool.uv.sources]\n"
+            "pyyaml = [{ path = '../gone', marker = 'python_version > \"3.13\"' }, { index = 'ours' }]\n"
+        ),
+    ),
+    (
+        "source.workspace",
+        ENGINE,
+        15,
+        replaced(ENGINE, "{ workspace = true }", '[{ workspace = true }, { git = "x", marker = "y" }]'),
+    ),
+    (
+        "source.workspace",
+        ENGINE,
+        12,
+        replaced(ENGINE, "tta-ai-framework>=0.1", "tta-ai-framework @ https://example.org/x.whl")
+        | {
+            ENGINE: replaced(ENGINE, "tta-ai-framework>=0.1", "tta-ai-framework @ https://example.org/x.whl")[
+                ENGINE
+            ].partition("[tool.uv.sources]")[0]
+        },
+    ),
+    (
+        "source.workspace",
+        TOOLKIT,
+        12,
+        replaced(TOOLKIT, '"pyyaml>=6"', '"pyyaml>=6", "tta>=0.1"'),
+    ),
+    (
+        "source.undeclared",
+        TOOLKIT,
+        15,
+        toolkit_with("\n[tool.uv.sources]\npyyaml = { index = 'ours', extra = 'fast' }\n"),
+    ),
+    (
+        "source.undeclared",
+        TOOLKIT,
+        17,
+        toolkit_with(
+            "\n[dependency-groups]\ndev = ['ruff']\n"
+            "[tool.uv.sources]\nruff = { index = 'ours', group = 'docs' }\n"
+        ),
+    ),
     ("dependency.constraint", ENGINE, 12, replaced(ENGINE, "tta-ai-framework>=0.1", "tta-ai-framework")),
+    ("dependency.constraint", ENGINE, 12, replaced(ENGINE, "tta-ai-framework>=0.1", "tta-ai-framework<0.1")),
+    ("dependency.group", TOOLKIT, 15, toolkit_with("\n[dependency-groups]\na = [{ include-group = 'B' }]\n")),
+    (
+        "dependency.group",
+        TOOLKIT,
+        15,
+        toolkit_with(
+            "\n[dependency-groups]\n"
+            "a-b = [{ include-group = 'c' }]\nc = [{ include-group = 'd' }]\n"
+            "d = [{ include-group = 'A.b' }]\n"
+        ),
+    ),
+    ("dependency.group", TOOLKIT, 15, toolkit_with("\n[tool.uv]\ndefault-groups = ['dev']\n")),
+    ("project.version", TOOLKIT, 5, replaced(TOOLKIT, 'version = "1.0"', 'dynamic = ["readme"]')),
     ("dependency.extra", ENGINE, 12, replaced(ENGINE, "tta-ai-framework>=", "tta-ai-framework[gpu]>=")),
     ("dependency.requirement", ENGINE, 12, replaced(ENGINE, '>=0.1"]', '>=0.1", "no requirement"]')),
     (
         "project.name",
         "packages/zzz/pyproject.toml",
         1,
-        {**in_order(), "packages/zzz/pyproject.toml": '[project]\nrequires-python = ">=3.12"\n'},
+        {
+            **in_order(),
+            "packages/zzz/pyproject.toml": '[project]\nversion = "1"\nrequires-python = ">=3.12"\n',
+        },
     ),
     (
         "project.name",
@@ -110,7 +238,8 @@ ONE_CHANGE = [
         2,
         {
             **in_order(),
-            "packages/zzz/pyproject.toml": '[project]\nname = "AI_dev.toolkit"\nrequires-python = ">=3.12"\n',
+            "packages/zzz/pyproject.toml": '[project]\nname = "AI_dev.toolkit"\nversion = "1"\n'
+            'requires-python = ">=3.12"\n',
         },
     ),
     ("licence.file", TOOLKIT, 10, without("packages/ai-dev-toolkit/LICENSE")),
@@ -129,10 +258,26 @@ ONE_CHANGE = [
         9,
         replaced(TOOLKIT, 'license = "MIT"\nlicense-files = ["LICENSE"]', 'license = { file = "COPYING" }'),
     ),
+    (
+        "licence.file",
+        TOOLKIT,
+        10,
+        replaced(TOOLKIT, '["LICENSE"]', '{ paths = ["NOTICE"] }'),
+    ),
+    ("licence.file", TOOLKIT, 10, replaced(TOOLKIT, '["LICENSE"]', '["LICENSES/*"]') | nested_licence()),
     ("python.declared", "pyproject.toml", 2, replaced("pyproject.toml", "requires-python", "requires-snake")),
     ("python.declared", "pyproject.toml", 5, replaced("pyproject.toml", ">=3.12", ">=12.3.")),
     ("python.declared", "pyproject.toml", 5, replaced("pyproject.toml", ">=3.12", ">=4")),
+    ("python.declared", "pyproject.toml", 1, rootless(">=3.12,<3.12")),
     ("python.requires", TOOLKIT, 8, replaced(TOOLKIT, ">=3.12", ">=3.11")),
+    ("python.requires", TOOLKIT, 8, replaced(TOOLKIT, ">=3.12", ">=3.12.1")),
+    ("python.requires", TOOLKIT, 8, replaced(TOOLKIT, ">=3.12", ">=3.12,<3.14")),
+    (
+        "python.requires",
+        TOOLKIT,
+        8,
+        rootless(">=3.12") | {TOOLKIT: replaced(TOOLKIT, ">=3.12", ">=3.11")[TOOLKIT]},
+    ),
     ("python.ruff", "pyproject.toml", 16, replaced("pyproject.toml", "py312", "py311")),
     (
         "python.pyright",
@@ -140,7 +285,28 @@ ONE_CHANGE = [
         19,
         replaced("pyproject.toml", 'pythonVersion = "3.12"', 'pythonVersion = "3.11"'),
     ),
+    ("python.pyright", TOOLKIT, 15, toolkit_with('\n[tool.basedpyright]\npythonVersion = "3.13"\n')),
     ("python.mypy", TOOLKIT, 15, toolkit_with('\n[tool.mypy]\npython_version = "3.11"\n')),
+    (
+        "python.ruff",
+        "packages/ai-dev-toolkit/ruff.toml",
+        1,
+        more("packages/ai-dev-toolkit/ruff.toml", "target-version = 'py311'\n"),
+    ),
+    (
+        "python.ruff",
+        ".ruff.toml",
+        2,
+        more(".ruff.toml", '# target-version = "py310"\ntarget-version = "py311"\n'),
+    ),
+    (
+        "python.pyright",
+        "pyrightconfig.json",
+        3,
+        more("pyrightconfig.json", '{\n  // "pythonVersion": "3.9"\n  "pythonVersion": "3.11",\n}\n'),
+    ),
+    ("python.mypy", "mypy.ini", 2, more("mypy.ini", "[mypy]\npython_version = 3.11\n")),
+    ("python.mypy", "setup.cfg", 2, more("setup.cfg", "[mypy]\npython_version: 3.11\n")),
     (
         "python.classifier",
         TOOLKIT,
@@ -149,6 +315,13 @@ ONE_CHANGE = [
     ),
     ("python.classifier", TOOLKIT, 11, replaced(TOOLKIT, ":: 3.12", ":: 3.13")),
     ("python.version-file", ".python-version", 1, {**in_order(), ".python-version": "3.11.4\n"}),
+    ("python.version-file", ".python-version", 2, {**in_order(), ".python-version": "3.13\n3.11\n"}),
+    (
+        "python.version-file",
+        ".python-version",
+        1,
+        all_with(">=3.12", ">=3.12.5") | {".python-version": "cpython-3.12.4\n"},
+    ),
     ("python.workflow", CI, 6, replaced(CI, '"3.12", ', '"3.11", ')),
     (
         "python.workflow",
@@ -163,7 +336,55 @@ ONE_CHANGE = [
         8,
         replaced(CI, '"3.12", "3.13"]', "\n          3.12,\n          3.11,\n        ]\n        os: [x-3.9]"),
     ),
+    (
+        "python.workflow",
+        CI,
+        11,
+        replaced(CI, "python-version: $", "cache: true\n          python-version: 3.9  #$"),
+    ),
+    (
+        "python.workflow",
+        CI,
+        6,
+        replaced(CI, "python-version: [", 'include: [{ os: x, python-version: "3.11" }] # ['),
+    ),
+    (
+        "python.workflow",
+        CI,
+        11,
+        replaced(CI, "matrix.python-version }}", "x }}\n      - run: uv run --python 3.11 x"),
+    ),
+    (
+        "python.workflow",
+        CI,
+        11,
+        replaced(CI, "matrix.python-version }}", "x }}\n      - run: uv python install 3.13 3.11"),
+    ),
+    ("python.workflow", CI, 3, replaced(CI, "jobs:", 'env:\n  UV_PYTHON: "3.11"\njobs:')),
+    (
+        "python.workflow",
+        CI,
+        6,
+        replaced(
+            CI,
+            "on: push",
+            "on:\n  workflow_dispatch:\n    inputs:\n      python-version:\n"
+            "        description: not 3.9\n        default: '3.11'",
+        ),
+    ),
+    ("python.image", CI, 4, replaced(CI, "    strategy:", "    container: python:3.11-slim\n    strategy:")),
     ("python.image", "Dockerfile", 1, replaced("Dockerfile", "3.12", "3.11")),
+    ("python.image", "Dockerfile", 1, replaced("Dockerfile", "3.12-slim", "3.11@sha256:0f")),
+    ("python.image", "Dockerfile", 2, replaced("Dockerfile", "COPY . .", "ENV PYTHON_VERSION 3.11")),
+    (
+        "python.image",
+        ".devcontainer/devcontainer.json",
+        2,
+        more(
+            ".devcontainer/devcontainer.json",
+            '{\n  "image": "example.org/devcontainers/python:1-3.11-bookworm"\n}\n',
+        ),
+    ),
     (
         "python.image",
         "compose.yaml",
@@ -181,6 +402,21 @@ ONE_CHANGE = [
         "packages/ai-dev-toolkit/src/ai_dev_toolkit/more.py",
         1,
         code("from tta_ai_framework import x\n"),
+    ),
+    (
+        "import.undeclared",
+        "packages/ai-dev-toolkit/scripts/run.py",
+        6,
+        code(
+            '# /// script\n# dependencies = [\n#   "httpx>=0.27",\n# ]\n# ///\nimport httpx, requests\n',
+            "scripts/run.py",
+        ),
+    ),
+    (
+        "import.undeclared",
+        "packages/ai-dev-toolkit/scripts/run.py",
+        4,
+        code("# /// script\n# dependencies = [\n# ///\nimport httpx\n", "scripts/run.py"),
     ),
     ("input.python", "packages/ai-dev-toolkit/src/ai_dev_toolkit/more.py", 2, code("x = 1\ndef (:\n")),
 ]
@@ -221,9 +457,84 @@ def test_every_rule_says_its_ids_and_each_is_tested() -> None:
         },
         toolkit_with('\n[project.optional-dependencies]\ngpu = ["opentelemetry-api"]\n')
         | {"packages/ai-dev-toolkit/src/ai_dev_toolkit/more.py": "import opentelemetry.trace\n"},
-        toolkit_with("\n[tool.uv]\npackage = false\n") | {"packages/other/readme": "no pyproject, no member"},
+        toolkit_with("\n[tool.uv]\npackage = false\n") | {"docs/readme": "no pyproject, no member"},
         {**in_order(), "docs/pyproject.toml": "[project]\n"},
         {**in_order(), "packages/.venv/lib/pyproject.toml": "broken ["},
+        {
+            **in_order(),
+            "packages/.hidden/x": "",
+            "packages/old/__pycache__/x.pyc": "",
+            "packages/notes.md": "",
+        },
+        replaced(
+            "pyproject.toml", '["packages/*"]', '[".", "packages/*", "examples/*"]\nexclude = ["examples/b*"]'
+        )
+        | {"examples/b/pyproject.toml": "[tool.x]\n", "examples/b/c/x": "", "examples/bb/x": ""},
+        code("import contextlib\nwith contextlib.suppress(ImportError):\n    import uvloop\n"),
+        code("import speech_recognition\nfrom google.protobuf import message\n")
+        | {
+            TOOLKIT: in_order()[TOOLKIT].replace(
+                '"pyyaml>=6"', '"pyyaml>=6", "SpeechRecognition>=3", "protobuf>=5"'
+            )
+        },
+        code("import helpers\nimport setuptools\nimport made\n", "scripts/run.py")
+        | {
+            "packages/ai-dev-toolkit/tools/helpers.py": "",
+            "packages/ai-dev-toolkit/tools/made/__init__.py": "",
+            TOOLKIT: in_order()[TOOLKIT].replace('["hatchling"]', '["hatchling", "setuptools"]'),
+        },
+        code("import requests\n")
+        | {
+            TOOLKIT: in_order()[TOOLKIT].replace('dependencies = ["pyyaml>=6"]', 'dynamic = ["dependencies"]')
+        },
+        replaced(TOOLKIT, 'license-files = ["LICENSE"]', "license-files = []"),
+        {
+            **without("packages/ai-dev-toolkit/LICENSE"),
+            TOOLKIT: in_order()[TOOLKIT].replace('license-files = ["LICENSE"]\n', ""),
+            "packages/ai-dev-toolkit/LICENSES/MIT.txt": "",
+        },
+        built_by("maturin", {"src/lib.rs": ""}),
+        built_by("setuptools.build_meta", {"ai.py": ""}),
+        built_by("hatchling", {"team/ai_dev_toolkit/__init__.py": ""}),
+        built_by("hatchling", {"AI.Dev_Toolkit/__init__.py": ""}, name="AI.Dev-Toolkit"),
+        built_by("hatchling", {"x/y.py": ""}, '[tool.hatch.build]\ninclude = ["x"]\n'),
+        built_by("uv_build", {"src/ai_dev_toolkit/__init__.py": ""}),
+        built_by(
+            "uv_build",
+            {"a/b/c.py": ""},
+            "[tool.uv.build-backend]\nmodule-root = ''\nmodule-name = 'a.b'\nnamespace = true\n",
+        ),
+        built_by(
+            "uv_build", {"src/x/__init__.pyi": ""}, "[tool.uv.build-backend]\nmodule-name = 'x_stubs'\n"
+        ),
+        built_by("pdm.backend", {"src/a/__init__.py": ""}),
+        toolkit_with(
+            "\n[tool.uv.sources]\npyyaml = [{ index = 'a', marker = 'x' }, { index = 'b', marker = 'y' }]\n"
+        ),
+        toolkit_with(
+            "\n[project.optional-dependencies]\nFast_one = ['orjson>=3', 'ai-dev-toolkit[fast.one]']\n"
+            "[tool.uv.sources]\norjson = { index = 'a', extra = 'fast-one' }\nhatchling = { index = 'a' }\n"
+        ),
+        toolkit_with(
+            "\n[tool.uv]\noverride-dependencies = ['a']\nconstraint-dependencies = ['b>1']\n"
+            "[tool.uv.extra-build-dependencies]\npyyaml = ['c']\n"
+            "[tool.uv.sources]\na = { index = 'x' }\nb = { index = 'x' }\nc = { index = 'x' }\n"
+        ),
+        toolkit_with("\n[tool.uv]\ndefault-groups = 'all'\ndev-dependencies = ['ruff']\n"),
+        toolkit_with("\n[tool.uv]\ndefault-groups = ['dev']\ndev-dependencies = ['ruff']\n"),
+        toolkit_with(
+            "\n[dependency-groups]\n"
+            "all = [{ include-group = 'Te_st' }, { include-group = 'te-st' }]\nte-st = ['pytest']\n"
+        ),
+        replaced(TOOLKIT, ">=3.12", "<4,>=3.12.0"),
+        replaced(TOOLKIT, ">=3.12", "~=3.12"),
+        rootless(">=3.12"),
+        more("mypy.ini", "[mypy]\npython_version = 3.12\n[mypy-x]\nstrict = true\n"),
+        more("docs/ruff.toml", "target-version = 'py38'\n"),
+        toolkit_with("\n[tool.mypy]\npython_version = 3.12\n"),
+        replaced(CI, '["3.12", "3.13"]', '">=3.9 <3.14"  # 3.8'),
+        replaced("Dockerfile", "COPY . .", "# FROM python:3.9\nCOPY python:3.9 ."),
+        replaced("Dockerfile", "3.12-slim", "3.13.1-slim@sha256:0f"),
     ],
 )
 def test_what_is_allowed_is_no_finding(tmp_path: Path, files: dict[str, str]) -> None:

@@ -114,6 +114,7 @@ class Programs:
 
     def __init__(self, codes: Mapping[str, int] | None = None) -> None:
         self.codes = codes or {}
+        self.installed = ["pytest", "ruff", "pyright"]
         self.asked: list[str] = []
         self.seen: list[set[str]] = []
 
@@ -121,6 +122,8 @@ class Programs:
         """Keep the command and the folder's files."""
         command = " ".join(argv)
         self.asked.append(command)
+        if argv[1] == "sync":
+            write(cwd, {f".venv/bin/{tool}": "" for tool in self.installed})
         self.seen.append({path.relative_to(cwd).as_posix() for path in cwd.rglob("*")})
         return Ended(code=self.codes.get(command, 0), output=f"first\nlast of {command}\n\n")
 
