@@ -210,7 +210,8 @@ class RedisMessageCoordinator(Batches, Ownership, Upkeep, MessageCoordinator):
         """Put a message into the recipient's inbox, atomically.
 
         A second call is a second message, even with the same `message_id`, unless `dedup_id` says otherwise.
-        A cancelled call may or may not have sent it.
+        Calls for one inbox that come while one is under way go together by the next script, in their order.
+        A call that is cancelled before its script leaves sends nothing; later it may or may not have.
 
         Args:
             sender: Who sends; it is not read, the message names its sender itself.
@@ -328,7 +329,8 @@ class RedisMessageCoordinator(Batches, Ownership, Upkeep, MessageCoordinator):
     ) -> bool:
         """End a lease for good and, in the same atomic step, send what follows from the message.
 
-        It counts as long as the token holds its reservation, late or not. A second ack is False.
+        It counts as long as the token holds its reservation, late or not. A second ack is False. Concurrent
+        acks for one inbox share scripts, as sends do; one with `then_send` has its own.
 
         Args:
             agent_id: Whose inbox.
