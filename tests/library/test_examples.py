@@ -57,6 +57,8 @@ def test_example_explains_itself(example: Path) -> None:
     """Broken: a newcomer reads the example before running it."""
     text = example.read_text("utf-8")
     assert text.startswith('"""')
+    assert f"python examples/{example.name}" in text, "the line to run it with"
+    assert "pip install '.[embedded]'" in text or example is CLUSTER, "what it needs first, from a checkout"
     assert len(text.splitlines()) < LONGEST
 
 

@@ -67,9 +67,12 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0 on, not {text!r}")
     return value
 
 

@@ -48,6 +48,14 @@ def main():
 """
 
 CHECKS = """
+KINDS = (
+    Kind(name="ghost", what="a copy of nothing", mending="removed"),
+    Kind(name="odd", what="odd", mending=""),
+)
+
+def examined(key):
+    return Finding("ghost", key, subject="a copy")
+
 def images(workspace) -> Iterator[Finding]:
     rule = workspace.rule
     yield Finding(rule="python.image", file=path, what="is old", remedy="take a newer one")
@@ -112,6 +120,14 @@ def test_findings_are_read_with_the_rule_that_a_caller_names() -> None:
     assert messages.problems_in(CHECKS) == []
 
 
+def test_kinds_that_cannot_be_mended_are_left_to_a_person() -> None:
+    """An empty cell would read as if nothing had to be done."""
+    assert messages.kinds_in(CHECKS) == [
+        Stated(rule="ghost", where="", what="a copy of nothing", remedy="removed"),
+        Stated(rule="odd", where="", what="odd", remedy="a person has to look"),
+    ]
+
+
 def test_stated_problems_are_read_through_helpers() -> None:
     """What a helper fills in (place, prefix of the rule, default remedy) belongs to each of its problems."""
     assert messages.problems_in(TOOLS) == [
@@ -129,6 +145,7 @@ def test_errors_page_holds_each_message_once() -> None:
         logged=messages.logged_in("m", LOG) * 2,
         said=messages.said_in("m", COMMAND) * 2,
         findings=messages.findings_in(CHECKS) * 2,
+        kinds=messages.kinds_in(CHECKS) * 2,
         problems=messages.problems_in(TOOLS) * 2,
     )
     for row in (
@@ -137,6 +154,7 @@ def test_errors_page_holds_each_message_once() -> None:
         "| error | odd \\| even | `m.work` |",
         "| no folder | `m.main` |",
         "| which server? | `m.mapped` |",
+        "| `ghost` | a copy of nothing | removed |",
         "| `python.file` | {path} | does not fit | correct it |",
         "| `tool.direct` | {name} | {name} is wrong | run it again |",
     ):
