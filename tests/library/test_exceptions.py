@@ -34,6 +34,14 @@ def test_every_exception_is_exported_and_explained() -> None:
         assert value.__doc__
 
 
+def test_rejection_says_when_to_come_back() -> None:
+    """Broken: a caller that was refused waits for nothing, or not at all."""
+    told = exceptions.CircuitBreakerOpenError("model is open", retry_after=2.5)
+    assert (str(told), told.retry_after) == ("model is open", 2.5)
+    bare = exceptions.CircuitBreakerOpenError()
+    assert (str(bare), bare.retry_after) == ("", None)
+
+
 def test_module_docstring_draws_the_whole_tree() -> None:
     """Broken: the drawn tree is what readers learn from; it shows each class under its base."""
     drawn: dict[str, str] = {}

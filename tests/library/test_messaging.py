@@ -39,8 +39,38 @@ def test_result_raises_for_an_unknown_cause() -> None:
     """Broken: a result made by somebody else, without a cause, still raises."""
     with pytest.raises(MessageCoordinatorError, match="v0 said no"):
         MessageResult(message_id="message-1", delivered=False, error="v0 said no").raise_for_error()
-    with pytest.raises(MessageCoordinatorError, match="not delivered"):
-        MessageResult(message_id="message-1", delivered=False).raise_for_error()
+    for cause in (None, "of another version"):
+        with pytest.raises(
+            MessageCoordinatorError, match=cause or "^the message was not delivered$"
+        ) as caught:
+            MessageResult(message_id="message-1", delivered=False, cause=cause).raise_for_error()
+        assert type(caught.value) is MessageCoordinatorError
+        assert caught.value.__cause__ is None
+
+
+def test_result_keeps_the_error_that_led_to_it() -> None:
+    """Broken: nobody sees why the store was unavailable."""
+    origin = OSError("no route")
+    result = MessageResult(message_id="message-1", delivered=False, cause="store unavailable")
+    assert result.caused_by(origin) is result
+    with pytest.raises(errors.StoreUnavailableError) as caught:
+        result.raise_for_error()
+    assert caught.value.__cause__ is origin
+
+
+def test_awaiting_a_subscription_waits_until_it_is_stored() -> None:
+    """Broken: a subscriber goes on before the store knows of it, or never hears that it failed."""
+    subscription = MessageSubscription(subscription_id="sub_1", agent_id=WORLD, message_types=[])
+    stored: list[str] = []
+
+    async def store() -> None:
+        stored.append("sub_1")
+
+    async def wait() -> MessageSubscription:
+        return await subscription.stored_by(store)
+
+    assert asyncio.run(wait()) is subscription
+    assert stored == ["sub_1"]
 
 
 def test_result_of_a_delivered_message_raises_nothing() -> None:

@@ -32,6 +32,8 @@ def test_agent_id_is_equal_by_value() -> None:
     assert AgentId(type="a", instance="b") != AgentId(type="a", instance="c")
     assert AgentId(type="a") != "a"
     assert len({AgentId(type="a"), AgentId(type="a"), AgentId(type="b")}) == 2
+    hashes = {hash(AgentId(type="a", instance=str(number))) for number in range(20)}
+    assert len(hashes) > 1, "a thousand ids in one set stay quick to find"
 
 
 def test_agent_id_without_instance_is_not_the_default_instance() -> None:

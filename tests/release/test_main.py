@@ -30,6 +30,13 @@ def execute(tmp_path: Path, *words: str) -> tuple[int, list[str]]:
     return code, output.getvalue().splitlines()
 
 
+def test_refusal_is_all_its_problems_as_a_text() -> None:
+    """A traceback of one still says what is wrong."""
+    one = Problem(rule="a.b", where="here", what="first", remedy="mend it")
+    two = Problem(rule="a.c", where="there", what="second", remedy="mend that")
+    assert str(Refused(one, two)) == f"{one}\n{two}"
+
+
 def test_every_stage_has_a_module_that_runs_it() -> None:
     """A stage in the help that cannot be imported is a stub called done."""
     for name, (module, _) in cli.STAGES.items():

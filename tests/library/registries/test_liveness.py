@@ -377,6 +377,7 @@ def test_lapsed_agent_dies_one_ttl_later_and_never_at_once() -> None:
     assert dies_at(due_us=100, ttl_us=30, now_us=100) == 130
     assert dies_at(due_us=100, ttl_us=30, now_us=115) == 130
     assert dies_at(due_us=100, ttl_us=30, now_us=500) == 515
+    assert dies_at(due_us=100, ttl_us=31, now_us=500) == 515, "a score is whole microseconds"
 
 
 def test_mass_lapse_takes_twenty_and_a_half() -> None:

@@ -158,6 +158,12 @@ def test_delay_is_finite_and_never_above_the_cap(
     assert whole >= min(base, longest)
 
 
+def test_no_delay_stays_none_after_any_number_of_retries() -> None:
+    """Broken: a retry that is to come at once waits a second, or the longest time, after 1,024 doublings."""
+    assert delay_before_retry(10**6, base=0, factor=2, longest=60) == 0
+    assert delay_before_retry(10**6, base=0.1, factor=2, longest=60) == 60
+
+
 async def test_config_is_read_at_every_attempt(slept: list[float]) -> None:
     """Broken: TTA changes base_delay while a retry runs."""
     config = RetryConfig(max_retries=1, base_delay=1, jitter=False)
