@@ -262,6 +262,7 @@ def test_needle_is_in_every_entry_with_the_id(message_id: str) -> None:
     except ValueError:
         return
     assert _codec.needle(message_id) in entry
+    assert json.loads(_codec.needle(message_id)) == message_id
 
 
 @pytest.mark.parametrize(
@@ -363,8 +364,12 @@ def test_nonce_is_looked_for_at_the_end_only() -> None:
     """Broken: reading the id of a large entry takes time in its length."""
     tail = b'"nonce":"feed0123beef4567","expires_at":1700000000000}'
     assert _codec.entry_id(b"x" * 5_000 + tail) == "feed0123beef4567"
-    blanks = b'"nonce":"feed0123beef4567"' + b" " * 128 + b"}"
-    assert _codec.entry_id(blanks) == blanks.decode()
+    short = b'{"nonce":"feed0123beef4567"}'
+    assert _codec.entry_id(short) == "feed0123beef4567"
+    begins = b'"nonce":"feed0123beef4567"'
+    inside, outside = (begins + b" " * (length - len(begins) - 1) + b"}" for length in (128, 129))
+    assert _codec.entry_id(inside) == "feed0123beef4567"
+    assert _codec.entry_id(outside) == outside.decode()
 
 
 def test_revived_entry_keeps_its_text_up_to_the_tail() -> None:
@@ -393,7 +398,7 @@ def test_entry_without_an_expiry_is_revived_in_another_order() -> None:
     assert list(json.loads(revived[1])) == [
         *("message", "priority", "enqueued_at", "delivery_attempts", "last_error", "nonce"),
     ]
-    assert json.loads(revived[1])["last_error"] is None
+    assert (json.loads(revived[1])["delivery_attempts"], json.loads(revived[1])["last_error"]) == (0, None)
 
 
 def test_failed_entry_counts_one_more_and_keeps_the_rest() -> None:

@@ -293,10 +293,14 @@ def test_v0_record_is_inherited_where_ours_is_absent() -> None:
     assert (opened.view.state, opened.view.since) == (OPEN, NOW - 20)
     probing = answered(View(), ABSENT, Foreign(state=HALF_OPEN, age=20), initial=True)
     assert (probing.view.state, core.is_due(probing.view, NOW, CONFIG)) == (OPEN, True)
+    assert probing.effects == (
+        core.Changed(old=CLOSED, new=OPEN),
+        Publish(generation=0, age=CONFIG.timeout_seconds),
+    )
     counted = answered(
         View(), ABSENT, Foreign(state=CLOSED, age=9, failure_count=3, failure_age=8), initial=True
     )
-    assert counted.view.failures == (NOW - 8,) * 3
+    assert (counted.view.failures, counted.effects) == ((NOW - 8,) * 3, ())
     full = answered(
         View(), ABSENT, Foreign(state=CLOSED, age=9, failure_count=50, failure_age=8), initial=True
     )
@@ -348,6 +352,17 @@ def test_older_answer_of_the_same_moment_takes_no_success_back() -> None:
     view = View(state=HALF_OPEN, successes=1, generation=7, confirmed=True, stamp_us=10**15)
     assert answered(view, record(HALF_OPEN, 7)).view.successes == 1
     assert answered(view, record(HALF_OPEN, 8)).view.successes == 0
+    assert answered(view, record(OPEN, 7)).view.successes == 0
+
+
+def test_closing_that_the_store_has_is_confirmed() -> None:
+    """Broken: a process tells the store again and again what it holds already, or dates it anew."""
+    view = View(since=5.0, epoch=3, generation=7)
+    heard = answered(view, record(CLOSED, 7, age=3))
+    assert heard == Step(view=replace(view, since=NOW - 3, confirmed=True, stamp_us=10**15))
+    opened = View(state=OPEN, since=NOW - 5, epoch=3, generation=7, confirmed=True)
+    later = answered(opened, record(OPEN, 8, age=1)).view
+    assert (later.since, later.generation, later.epoch) == (NOW - 1, 8, 4)
 
 
 def after(view: View, event: core.Event, now: float = NOW) -> Step:
