@@ -39,7 +39,7 @@ OTHERS = ("python", "text", "toml", "mermaid", "{toctree}")
 
 FENCE = re.compile(r"^( *)```([^\s`]*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 OWN_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-RUNS = ("cd", "git", "mkdir", "python", "ssh-keygen", "tta-adopt", ".")
+RUNS = ("cd", "git", "mkdir", "python", "python3", "ssh-keygen", "tta-adopt", ".")
 """What a line may begin with to be run; another word has to be looked at by a person first."""
 
 SESSION = "makes an environment from an index and takes minutes"
