@@ -195,7 +195,10 @@ def revive(entry: bytes, nonce: str) -> tuple[int, bytes] | None:
     fields = json.loads(entry)
     fields.pop("expires_at", None)
     fields.update(delivery_attempts=0, last_error=None, nonce=nonce)
-    return level, _in_order(fields)
+    try:
+        return level, _in_order(fields)
+    except ValueError:  # a number that is none: v0 stores it, and nobody can write it as JSON again
+        return None
 
 
 def fail(entry: bytes, error: object) -> tuple[int, bytes] | None:
