@@ -138,8 +138,8 @@ class DeadLetter(BaseModel):
 
     Args:
         id: Names it for requeueing and purging: the entry's nonce, or its raw text where it has none.
-        cause: `permanent`, `retries exhausted`, `poison`, `expired`, `undecodable`; None where nobody noted
-            one.
+        cause: `permanent`, `retries exhausted`, `poison`, `expired`, `undecodable`, or `ghost` where the
+            doctor found an audit copy that v0 left behind; None where nobody noted one.
         died_at: When, ISO-8601 UTC by the server's clock; None where nobody noted it.
         queue_message: The message, None where the entry cannot be read.
         raw: The entry as it is stored.

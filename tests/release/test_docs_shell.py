@@ -57,6 +57,18 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
             f"{SESSION}; and Valkey is in no package that the gate installs"
         ),
     },
+    "docs/TTA_MIGRATION_GUIDE.md": {
+        f"python -m tta_agent_coordination doctor --v0 redis://localhost:6379/0{rest}": (
+            "needs the server of the reader: test_doctor_command.py runs it against one"
+        )
+        for rest in ("", " --repair")
+    },
+    "docs/how-to/mend-what-v0-left.md": {
+        f"python -m tta_agent_coordination doctor --v0 redis://localhost:6379/0{rest}": (
+            "needs the server of the reader: test_doctor_command.py runs it against one"
+        )
+        for rest in ("", " --repair")
+    },
     "docs/how-to/release.md": {
         "python -m nox -s doctor": f"{SESSION}; test_roadmap.py runs the stage itself",
         "python -m nox -s rehearse": f"{SESSION}; .ci/run runs it",

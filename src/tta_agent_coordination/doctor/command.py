@@ -27,7 +27,7 @@ _FIRST_ANSWER_S = 10.0
 """How long the server may take to answer before the run begins."""
 
 
-class _BlindError(Exception):
+class _UsageError(Exception):
     """The doctor cannot look; the text says why, and what to do."""
 
 
@@ -59,28 +59,18 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
     doctor.add_argument("--key-prefix", default="ao", help="begins every key (default: ao)")
     doctor.add_argument(
         "--settle",
-        type=_seconds,
+        type=float,
         default=10.0,
         metavar="SECONDS",
         help="the pause: longer than a v0 process may stand still between two steps (default: 10)",
     )
 
 
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0 on, not {text!r}")
-    return value
-
-
 def run(values: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     try:
         report = asyncio.run(_run(values))
-    except _BlindError as error:
+    except _UsageError as error:
         _say(str(error))
         return BLIND
     except KeyboardInterrupt:
@@ -94,13 +84,15 @@ def run(values: argparse.Namespace) -> int:
 async def _run(values: argparse.Namespace) -> Report:
     url = values.v0 or os.environ.get("REDIS_URL")
     if not url:
-        raise _BlindError("which server? give --v0 redis://HOST:PORT/0, or set REDIS_URL")
+        raise _UsageError("which server? give --v0 redis://HOST:PORT/0, or set REDIS_URL")
+    if not (math.isfinite(values.settle) and values.settle >= 0):
+        raise _UsageError(f"--settle {values.settle:g} must be a number of seconds, 0 or more")
     try:
         prefix = _keys.clean_prefix(values.key_prefix)
         client = from_url(url)
         server = without_password(url)
     except ValueError as error:
-        raise _BlindError(str(error)) from None
+        raise _UsageError(str(error)) from None
     try:
         await _reach(client, server)
         examination = Examination(
@@ -113,7 +105,7 @@ async def _run(values: argparse.Namespace) -> Report:
         )
         return await examination.run()
     except CoordinationError as error:
-        raise _BlindError(
+        raise _UsageError(
             f"{server} failed meanwhile ({error}); what was mended stays mended, run it again for the rest"
         ) from error
     finally:
@@ -130,7 +122,7 @@ async def _reach(client: Client, server: str) -> None:
             await client.execute_command("PING")
     except (*STORE_ERRORS, TimeoutError) as error:
         why = str(error) or f"no answer within {_FIRST_ANSWER_S:g} s"
-        raise _BlindError(f"{server} cannot be reached ({why}): start it, or correct the URL") from error
+        raise _UsageError(f"{server} cannot be reached ({why}): start it, or correct the URL") from error
 
 
 def _say(line: str) -> None:

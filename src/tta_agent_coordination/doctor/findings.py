@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["KINDS", "MAX_DETAILS", "Finding", "Kind", "Report", "as_json", "as_text", "message_of", "shown"]
+__all__ = ["KINDS", "MAX_DETAILS", "Debris", "Kind", "Report", "as_json", "as_text", "message_of", "shown"]
 
 MAX_DETAILS = 1_000
 """Findings that a report describes one by one; the counts are of all."""
@@ -113,7 +113,7 @@ MARKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Debris:
     """One thing that is not as it should be: its kind, the key it is in, what it is there, and its fate."""
 
     kind: str
@@ -134,9 +134,9 @@ class Report:
     agents: int = 0
     found: dict[str, int] = field(default_factory=dict[str, int])
     mended: dict[str, int] = field(default_factory=dict[str, int])
-    details: list[Finding] = field(default_factory=list[Finding])
+    details: list[Debris] = field(default_factory=list[Debris])
 
-    def add(self, finding: Finding) -> None:
+    def add(self, finding: Debris) -> None:
         """Count a finding, and keep it while there is room."""
         self.found[finding.kind] = self.found.get(finding.kind, 0) + 1
         self.mended[finding.kind] = self.mended.get(finding.kind, 0) + finding.mended

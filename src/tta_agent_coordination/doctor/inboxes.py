@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import cast
+from typing import Any, cast
 
 from tta_agent_coordination import _codec, _keys
 from tta_agent_coordination._clock import Clock, script_time
@@ -19,7 +19,7 @@ from tta_agent_coordination._redis.doctor_scripts import Look, doctor_entries, d
 from tta_agent_coordination._redis.replies import Lane, Reply
 from tta_agent_coordination._redis.script import Call
 from tta_agent_coordination.coordinators._calls import Calls
-from tta_agent_coordination.doctor.findings import MARKS, Finding, message_of, shown
+from tta_agent_coordination.doctor.findings import MARKS, Debris, message_of, shown
 
 __all__ = ["Inboxes", "Suspect"]
 
@@ -41,7 +41,7 @@ class Suspect:
     readable: bool
     mark: str = ""
 
-    def finding(self, box: _keys.Inbox, *, mended: bool) -> Finding:
+    def finding(self, box: _keys.Inbox, *, mended: bool) -> Debris:
         """Return how a report tells it."""
         kind = MARKS[self.mark]
         subject = shown(self.text)
@@ -52,7 +52,7 @@ class Suspect:
         place = box.queue
         if self.lease:
             place = box.deadlines if kind == "deadline" else box.reserved
-        return Finding(kind, shown(place), subject, mended)
+        return Debris(kind, shown(place), subject, mended)
 
 
 class Inboxes:
@@ -74,10 +74,25 @@ class Inboxes:
             if answer not in (kind, b"none")
         }
 
-    async def suspects(self, box: _keys.Inbox, there: Container[bytes]) -> AsyncGenerator[Suspect]:
-        """Read those keys of an inbox that are there, and yield what is suspect in it."""
+    async def first_pages(self, boxes: Mapping[_keys.Inbox, Container[bytes]]) -> dict[bytes, Any]:
+        """Read the beginning of every key that some inboxes have, the audit lists before all others."""
+        lists = [box.queue for box, there in boxes.items() if box.queue in there]
+        scans = [
+            (command, key)
+            for box, there in boxes.items()
+            for command, key in (("HSCAN", box.reserved), *(("ZSCAN", key) for key in _sets(box)))
+            if key in there
+        ]
+        pages = await self._calls.commands([("LRANGE", key, 0, _PAGE - 1) for key in lists])
+        answers = await self._calls.commands([(command, key, 0, "COUNT", _PAGE) for command, key in scans])
+        return dict(zip(lists, pages, strict=True)) | {
+            key: answer for (_, key), answer in zip(scans, answers, strict=True)
+        }
+
+    async def suspects(self, box: _keys.Inbox, first: Mapping[bytes, Any]) -> AsyncGenerator[Suspect]:
+        """Yield what is suspect in an inbox, of whose keys the first pages are read."""
         listed: Counter[bytes] = Counter()
-        async for entry in self._list(box.queue, there):
+        async for entry in self._list(box.queue, first.get(box.queue, ())):
             listed[_digest(entry)] += 1
         placed: Counter[bytes] = Counter()
         uncounted: dict[bytes, bytes] = {}
@@ -91,25 +106,24 @@ class Inboxes:
             if digest not in listed and _codec.entry_id(entry).encode() == entry:
                 uncounted[digest] = entry
 
-        async for token, entry in self._pairs("HSCAN", box.reserved, there):
-            if token not in tokens:
-                tokens[token] = message_of(entry) is not None
-                place(entry)
-        leased = {token async for token, _ in self._pairs("ZSCAN", box.deadlines, there)}
+        async for token, entry in self._pairs("HSCAN", box.reserved, first):
+            tokens[token] = message_of(entry) is not None
+            place(entry)
+        leased = {token async for token, _ in self._pairs("ZSCAN", box.deadlines, first)}
         for level in box.levels:
-            async for entry, _ in self._pairs("ZSCAN", level, there):
+            async for entry, _ in self._pairs("ZSCAN", level, first):
                 if message_of(entry) is None:
                     unreadable.append(entry)
                 else:
                     place(entry)
-        for token in leased ^ tokens.keys():
+        for token in sorted(leased ^ tokens.keys()):
             yield Suspect(text=token, lease=True, readable=tokens.get(token, True))
         for entry in dict.fromkeys(unreadable):
             yield Suspect(text=entry, lease=False, readable=False)
         beside = {_digest(entry) for entry in unreadable}
         surplus = {digest for digest, count in listed.items() if count > placed[digest]} - beside
         if surplus or uncounted:
-            async for entry in self._list(box.queue, there):
+            async for entry in self._list(box.queue):
                 digest = _digest(entry)
                 uncounted.pop(digest, None)
                 if digest in surplus:
@@ -153,36 +167,42 @@ class Inboxes:
         lengths = await self._calls.commands([("LLEN", box.queue), ("LLEN", box.dlq)])
         return max(1, min(_PAIRS_A_SCRIPT, _STEPS_A_REPAIR // (sum(lengths) + 1)))
 
-    async def _list(self, key: bytes, there: Container[bytes]) -> AsyncGenerator[bytes]:
+    async def _list(self, key: bytes, page: Sequence[bytes] | None = None) -> AsyncGenerator[bytes]:
         start = 0
-        while key in there:
-            [page] = await self._calls.commands([("LRANGE", key, start, start + _PAGE - 1)])
-            for entry in page:
+        while True:
+            read = page
+            if read is None:
+                [read] = await self._calls.commands([("LRANGE", key, start, start + _PAGE - 1)])
+            for entry in read:
                 yield entry
-            if len(page) < _PAGE:
+            if len(read) < _PAGE:
                 return
-            start += _PAGE
+            start, page = start + _PAGE, None
 
     async def _pairs(
-        self, command: str, key: bytes, there: Container[bytes]
+        self, command: str, key: bytes, first: Mapping[bytes, Any]
     ) -> AsyncGenerator[tuple[bytes, bytes]]:
         """Yield what a hash or a sorted set holds; what is there all the time comes once or more."""
-        cursor = 0
-        while key in there:
-            cursor, answer = await self._calls.scan_page(command, key, cursor, "COUNT", _PAGE)
+        cursor, answer = first.get(key, (0, ()))
+        while True:
             # The client makes a dict of a hash, and pairs of a sorted set.
-            page = cast("dict[bytes, bytes] | list[tuple[bytes, bytes]]", answer)
+            page = cast("dict[bytes, bytes] | Sequence[tuple[bytes, bytes]]", answer)
             for pair in page.items() if isinstance(page, dict) else page:
                 yield pair
-            if cursor == 0:
+            if int(cursor) == 0:
                 return
+            cursor, answer = await self._calls.scan_page(command, key, cursor, "COUNT", _PAGE)
+
+
+def _sets(box: _keys.Inbox) -> tuple[bytes, ...]:
+    return (box.deadlines, *box.levels)
 
 
 def _types(box: _keys.Inbox) -> list[tuple[bytes, bytes]]:
     """Every key that the doctor's scripts touch, and its type."""
     return [
         *((key, b"list") for key in (box.queue, box.dlq)),
-        *((key, b"zset") for key in (*box.levels, box.deadlines)),
+        *((key, b"zset") for key in _sets(box)),
         *((key, b"hash") for key in (box.reserved, box.inflight, box.lapses, box.dlq_info)),
     ]
 

@@ -12,7 +12,7 @@ from tta_agent_coordination._redis.doctor_scripts import doctor_index
 from tta_agent_coordination._redis.registry_scripts import RegistryReply
 from tta_agent_coordination._redis.replies import Lane
 from tta_agent_coordination._redis.script import Call
-from tta_agent_coordination.doctor.findings import MARKS, Finding, shown
+from tta_agent_coordination.doctor.findings import MARKS, Debris, shown
 from tta_agent_coordination.registries._entries import read_entry
 from tta_agent_coordination.registries._store import RegistryStore
 
@@ -31,9 +31,9 @@ class Listed:
     name: str
     mark: str = ""
 
-    def finding(self, index: bytes, *, mended: bool) -> Finding:
+    def finding(self, index: bytes, *, mended: bool) -> Debris:
         """Return how a report tells it."""
-        return Finding(MARKS[self.mark], shown(index), shown(self.name), mended)
+        return Debris(MARKS[self.mark], shown(index), shown(self.name), mended)
 
 
 class Indexes:

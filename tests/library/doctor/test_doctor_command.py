@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -44,7 +45,7 @@ async def doctor(*words: str, url: str = "") -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-m", "tta_agent_coordination", "doctor", *words),
         cwd=ROOT,
-        env={"PYTHONPATH": "src", **({"REDIS_URL": url} if url else {})},
+        env=os.environ | ({"REDIS_URL": url} if url else {}),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -88,6 +89,8 @@ async def test_other_prefix_is_looked_at_and_only_that(real_lane: RealLane) -> N
 @pytest.mark.parametrize(
     ("words", "text"),
     [
+        (["--v0", UNREACHABLE, "--settle", "-1"], "--settle -1 must be a number of seconds"),
+        (["--v0", UNREACHABLE, "--settle", "inf"], "--settle inf must be a number of seconds"),
         (["--v0"], "give --v0 redis://HOST:PORT/0, or set REDIS_URL"),
         (["--v0", "http://somebody:secret@127.0.0.1"], "must specify one of the following schemes"),
         (["--v0", "redis://somebody:secret@127.0.0.1:port"], "the URL of the server cannot be read"),
@@ -108,7 +111,7 @@ def test_what_cannot_be_looked_at_is_told_without_the_password(
     assert not SECRETS.search(said.err)
 
 
-@pytest.mark.parametrize("words", [[], ["--v0", "u", "--settle", "-1"], ["--v0", "u", "--settle", "inf"]])
+@pytest.mark.parametrize("words", [[], ["--v0", "u", "--settle", "soon"], ["--v0", "u", "--format", "xml"]])
 def test_wrong_arguments_are_a_run_that_could_not_look(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

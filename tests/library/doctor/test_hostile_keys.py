@@ -15,7 +15,7 @@ from tta_agent_coordination._keys import Inbox
 from tta_agent_coordination.doctor import inboxes
 from tta_agent_coordination.doctor.findings import (
     MAX_DETAILS,
-    Finding,
+    Debris,
     Report,
     as_json,
     as_text,
@@ -91,9 +91,12 @@ async def test_key_that_becomes_another_type_while_it_is_read_is_told(
         return [(box.reserved, b"hash")]
 
     await peek.raw("SET", "ao:queue:world:1", "x", "PX", 600_000)
+    await peek.raw("RPUSH", "ao:queue:world:2", "ghost")
     monkeypatch.setattr(inboxes, "_types", reserved_only)
     report = await examine(client)
-    assert (report.found, report.details[0].subject) == ({"wrong-type": 1}, "became another type meanwhile")
+    assert (report.found, report.left) == ({"wrong-type": 1, "ghost": 1}, 1)
+    assert report.details[0].place == "ao:queue:world:1"
+    assert report.details[0].subject == "became another type meanwhile"
 
 
 async def test_keys_that_name_nobody_are_told_and_left(client: aioredis.Redis, peek: Peek) -> None:
@@ -149,7 +152,7 @@ def test_report_counts_all_and_describes_some() -> None:
     """Broken: a report of a million findings fills the memory, or leaves uncounted what it does not show."""
     report = Report(server="redis://here", prefix="ao", repair=True, keys=5)
     for n in range(MAX_DETAILS + 5):
-        report.add(Finding("ghost", "ao:queue:a:b", f"message-{n}", mended=n > 2))
+        report.add(Debris("ghost", "ao:queue:a:b", f"message-{n}", mended=n > 2))
     assert len(report.details) == MAX_DETAILS
     told = json.loads(as_json(report, 1))
     assert told["counts"] == {"ghost": {"found": MAX_DETAILS + 5, "mended": MAX_DETAILS + 2}}
@@ -178,7 +181,7 @@ def test_report_ends_with_what_to_do(repair: bool, mended: bool, kind: str, last
     """Broken: whoever reads it does not know whether anything is left."""
     report = Report(server="redis://here", prefix="ao", repair=repair)
     assert as_text(report).endswith("nothing of v0 is left behind")
-    report.add(Finding(kind, "ao:queue:a:b", "x", mended=mended))
+    report.add(Debris(kind, "ao:queue:a:b", "x", mended=mended))
     assert as_text(report).splitlines()[-1].startswith(last)
     fate = "for a person to look at" if kind == "nameless" else "mended"
     assert fate in as_text(report)
