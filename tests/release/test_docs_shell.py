@@ -325,6 +325,7 @@ def beside_a_workspace(desk: Desk) -> None:
 
 BEGIN: Mapping[str, Callable[[Desk], None]] = {
     "README.md": in_a_checkout,
+    "docs/how-to/observe.md": in_a_checkout,
     "docs/how-to/release.md": in_a_checkout,
     "docs/how-to/workspace.md": beside_a_workspace,
 }
@@ -335,6 +336,7 @@ EXPECTED: Mapping[str, Mapping[str, int]] = {
 
 PRINTED: Mapping[str, Sequence[str]] = {
     "README.md": ("draft-1: done at delivery 2", "left in the inbox: 0"),
+    "docs/how-to/observe.md": ("Successfully installed tta-agent-coordination",),
     "docs/how-to/release.md": ("[new tag]", "v0.2.0 -> v0.2.0"),
     "docs/how-to/workspace.md": ("workspace.member", '+members = ["packages/tales"]'),
     "docs/tutorial/first-inbox.md": ("Successfully installed tta-agent-coordination",),
