@@ -28,6 +28,8 @@ __all__ = ["Plan", "Statement", "imported_names", "make", "parsed", "sources"]
 _PROSE = frozenset(
     {".cfg", ".ini", ".ipynb", ".json", ".md", ".rst", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 )
+_MARK = "\ufeff"
+"""What some editors begin a file with."""
 _MOST_BYTES = 1_000_000
 """Files beyond it are data, not text about modules."""
 _WHOLE = "|".join(
@@ -124,7 +126,7 @@ _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, cst.ParserS
 def _tree(text: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ast.parse(text)
+        return ast.parse(text.removeprefix(_MARK))
 
 
 def _broken(path: str, error: Exception) -> Finding:
@@ -168,8 +170,9 @@ class _Making:
     def _change(self, path: str, change: Callable[[str], str]) -> bool:
         """Change one file; one that a parser gives up on stays as it is, with a finding."""
         before = self.new.get(path, self.old[path])
+        mark = before[: before.startswith(_MARK)]
         try:
-            after = change(before)
+            after = mark + change(before.removeprefix(mark))
             tree = _tree(after) if after != before else None
         except _UNREADABLE as error:
             self.problems.append(_broken(path, error))

@@ -80,8 +80,11 @@ def shimmed(text: str, table: Mapping[str, Moved], wanted: Collection[str] | Non
         public = {name for node in body if (name := defined(node)) and not name.startswith("_")}
         names = {*public, *again, *(name for name in wanted or () if not name.startswith("_"))}
         here = {*public, *(name for node in body for name in imported(node))}
-        at = _place(body, relative=True)
-        body.insert(at, _list(sorted(names & here), document))
+        lines.append(_list(sorted(names & here), document))
+        body.insert(_place(body, relative=True), lines[-1])
+    behind = body.index(lines[-1]) + 1
+    if behind < len(body) and isinstance(body[behind], cst.ClassDef | cst.FunctionDef):
+        body[behind] = body[behind].with_changes(leading_lines=_apart(body[behind]))
     return document.with_changes(body=body).code
 
 
@@ -109,7 +112,7 @@ def _place(body: Body, *, relative: bool = False) -> int:
     return at
 
 
-def _list(names: Sequence[str], document: cst.Module) -> cst.BaseStatement:
+def _list(names: Sequence[str], document: cst.Module) -> cst.SimpleStatementLine:
     """`__all__`, sorted, in one line where it fits."""
     line = f"__all__ = [{', '.join(f'"{name}"' for name in names)}]"
     if len(line) > WIDTH:
@@ -120,3 +123,9 @@ def _list(names: Sequence[str], document: cst.Module) -> cst.BaseStatement:
         config=document.config_for_parsing,
     )
     return cst.ensure_type(parsed, cst.SimpleStatementLine).with_changes(leading_lines=[_BLANK])
+
+
+def _apart(node: cst.BaseStatement) -> Sequence[cst.EmptyLine]:
+    """The lines above a definition, two blank ones where there are none."""
+    lines = node.leading_lines if isinstance(node, cst.ClassDef | cst.FunctionDef) else ()
+    return lines if lines and lines[0].comment is None else [_BLANK, _BLANK, *lines]
