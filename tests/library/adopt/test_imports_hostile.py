@@ -16,6 +16,8 @@ from tta_agent_coordination.adopt.tree import read_workspace
 A = "src/agent_orchestration"
 B = "packages/tta-ai-framework/src/tta_ai/orchestration"
 FROM = "from src.agent_orchestration.models import AgentMessage\n"
+STAR = "from src.agent_orchestration.models import *\n"
+ROUTING = "from tta_agent_coordination import RoutingKey\n"
 OURS = "from tta_agent_coordination import AgentMessage\n"
 
 
@@ -104,7 +106,9 @@ def test_mark_at_the_beginning_and_the_rights_of_a_file_are_kept(tmp_path: Path)
     ("path", "text", "after"),
     [
         ("src/x.py", "from .agent_orchestration.models import AgentMessage\n", OURS),
-        ("x.py", "from ....models import AgentMessage\n", None),
+        ("x.py", "from ..agent_orchestration.models import AgentMessage\n", None),
+        ("x.py", "from .elsewhere.orchestration.models import AgentMessage\n", None),
+        ("x.py", f"{STAR}from src.agent_orchestration.models import RoutingKey\n", f"{STAR}{ROUTING}"),
         ("x.py", "from src.agent_orchestration.models import AgentId\n", None),
         ("x.py", "from src.agent_orchestration import AgentMessage\n", OURS),
         ("x.py", "from src.agent_orchestration import OrchestrationRequest, Missing\n", None),
@@ -142,6 +146,32 @@ def test_module_that_was_deleted_already_gives_what_v0s_did(tmp_path: Path) -> N
     (tmp_path / A / "messaging.py").unlink()
     made = plan.make(read_workspace(tmp_path), rewriting=True)
     assert made.new["x.py"] == "from tta_agent_coordination import FailureType\n"
+
+
+def test_name_that_comes_from_elsewhere_stays(tmp_path: Path) -> None:
+    """Broken: what TTA took from a third place is taken from this package."""
+    root = write(
+        tmp_path,
+        {
+            f"{A}/models.py": "from other.models import AgentMessage\n",
+            f"{A}/messaging.py": "",
+            "x.py": FROM,
+        },
+    )
+    assert plan.make(read_workspace(root), rewriting=True).new == {}
+
+
+def test_copies_with_nothing_else_in_common_have_no_line_about_it(tmp_path: Path) -> None:
+    """Broken: a report speaks about 0 modules, or about modules that only one copy has."""
+    root = write(
+        tmp_path,
+        {f"{A}/models.py": "", f"{A}/metrics.py": "x = 1\n", f"{A}/own.py": ""}
+        | {f"{B}/models.py": "", f"{B}/metrics.py": "x = 2\n", f"{B}/agents.py": ""},
+    )
+    assert [(each.file, each.what) for each in plan.make(read_workspace(root), rewriting=False).findings] == [
+        (f"{A}/metrics.py", f"is in {B}/metrics.py too, another text"),
+        (f"{A}/models.py", f"is in {B}/models.py too, the same text"),
+    ]
 
 
 def test_modules_that_import_each_other_end(tmp_path: Path) -> None:

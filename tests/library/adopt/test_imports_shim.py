@@ -139,6 +139,7 @@ def test_model_with_a_field_of_its_own_keeps_it() -> None:
         "    message_id: str\n"
         "    trace_id: str | None = None\n"
         "    __slots__ = ()\n"
+        "    if True:\n        hidden = 1\n"
         "    a = b = 1\n"
     )
     kept = '(BaseMessageResult):\n    """What came of it."""\n    trace_id: str | None = None\n'

@@ -134,7 +134,8 @@ def drop_imports(body: Body, gone: Collection[str], needed: Collection[str], doc
             kept = [piece for piece in pieces(only) if piece.bound not in stale]
             made = statement(module_text(only), kept, document=document)
             body[index] = line.with_changes(body=made.body)
-        elif isinstance(only, cst.Import):
+        else:
+            only = cst.ensure_type(only, cst.Import)
             aliases = [alias for alias in only.names if _alias(alias)[0] not in stale]
             aliases[-1] = aliases[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
             body[index] = line.with_changes(body=[only.with_changes(names=aliases)])

@@ -106,10 +106,10 @@ class Copies:
                 if module == name or module.startswith(f"{name}."):
                     return Named(copy=copy, module=module[len(name) + 1 :])
             return None
-        folders = file.split("/")[:-level]
-        if len(file.split("/")) < level:
+        parts = file.split("/")
+        if len(parts) < level:
             return None
-        path = "/".join([*folders, *filter(None, module.split("."))])
+        path = "/".join([*parts[:-level], *filter(None, module.split("."))])
         for copy in self.all:
             if path == copy.folder or path.startswith(f"{copy.folder}/"):
                 return Named(copy=copy, module=path[len(copy.folder) + 1 :].replace("/", "."))
