@@ -327,12 +327,18 @@ class Campaign:
             self._say(f"{measured.module}: {counts or 'none judged'}, {measured.took_ms / 1000:.1f} s")
 
     def _judge(self, job: _Job, free: "SimpleQueue[Slot]", until: float | None) -> Measured:
-        """Run one module's mutants in a free copy; what is known by then is kept, however it ends."""
-        measured = job.measured
+        """Run one module's mutants in the next free copy."""
         slot = free.get()
-        if until is not None and time.time() >= until:
+        try:
+            late = until is not None and time.time() >= until
+            return job.measured if late else self._judge_in(slot, job, until)
+        finally:
+            # However it ended: the other modules wait for this copy.
             free.put(slot)
-            return measured
+
+    def _judge_in(self, slot: Slot, job: _Job, until: float | None) -> Measured:
+        """Run one module's mutants in a copy; what is known by then is kept, however it ends."""
+        measured = job.measured
         began = time.monotonic()
         original = slot.prepare(measured.module, job.code)
         try:
@@ -353,7 +359,6 @@ class Campaign:
             if not self._sampled:
                 self.kept.keep(measured.module, job.inputs, codes)
             slot.restore(measured.module, original)
-            free.put(slot)
         return dataclasses.replace(
             _with_troubles(measured, job.names, answers, ended, sampled=self._sampled),
             took_ms=round((time.monotonic() - began) * 1000),

@@ -452,6 +452,16 @@ def test_interrupted_run_stops_its_drivers_and_keeps_their_answers(tmp_path: Pat
     assert len(machine.judged) == 6
 
 
+def test_verdicts_that_cannot_be_kept_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk the run fails, and does not wait for a copy that is never given back."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    root = project(tmp_path)
+    for module in ALL:
+        (root / "mutants" / "verdicts" / f"{module.replace('/', '.')}.partial").mkdir(parents=True)
+    with pytest.raises(OSError, match="partial"):
+        stage.run("mutation", context_of(root, Machine())[0])
+
+
 def test_mutants_that_cannot_be_made_are_refused(tmp_path: Path) -> None:
     """A module that mutmut cannot read would otherwise have no survivors."""
     refused = refusal(project(tmp_path), Machine(generates=1))
