@@ -27,7 +27,7 @@ def sources(workspace: Workspace) -> Iterator[Finding]:
             where = (*_SOURCES, name)
             entries = _entries(written)
             wrong = _undeclared(project, name, entries, asked)
-            if wrong:
+            if wrong and (workspace.is_whole or project is not workspace.top):
                 yield Finding(
                     rule="source.undeclared",
                     file=project.file,
@@ -47,7 +47,7 @@ def sources(workspace: Workspace) -> Iterator[Finding]:
                         change=SetValue(path=where, value=_OWN) if len(entries) == 1 else None,
                     )
                 continue
-            for entry in entries if own is None else [each for each in entries if "path" in each]:
+            for entry in entries if own is None and workspace.is_whole else _with_path(entries):
                 yield from _leading_nowhere(workspace, project, name, entry)
 
 
@@ -55,6 +55,11 @@ def _entries(written: object) -> list[dict[str, Any]]:
     """A source's tables: one, or a list of them."""
     each = cast("list[object]", written) if isinstance(written, list) else [written]
     return [cast("dict[str, Any]", entry) for entry in each if isinstance(entry, dict)]
+
+
+def _with_path(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that lead to a folder, whatever projects there are."""
+    return [each for each in entries if "path" in each]
 
 
 def _asked(workspace: Workspace | None, project: Project) -> set[str]:

@@ -94,9 +94,17 @@ class Workspace:
         return next((each for each in self.projects if each.name == name), None)
 
     def owner(self, path: str) -> Project | None:
-        """The innermost project that a file belongs to."""
-        holding = [each for each in self.projects if not each.folder or path.startswith(f"{each.folder}/")]
-        return max(holding, key=lambda each: len(each.folder), default=None)
+        """The project that a file belongs to; None where it is another's, or one that cannot be read."""
+        while path:
+            path = path.rpartition("/")[0]
+            if (f"{path}/pyproject.toml" if path else "pyproject.toml") in self.paths:
+                return next((each for each in self.projects if each.folder == path), None)
+        return None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every pyproject.toml could be read: else a missing name may stand in one of them."""
+        return not any(PurePosixPath(each.file).name == "pyproject.toml" for each in self.unread)
 
 
 @dataclass(slots=True)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.library.adopt.trees import MEMBER, found, in_order, replaced
 from tta_agent_coordination.adopt import fixes
-from tta_agent_coordination.adopt.rules import RULES, check
+from tta_agent_coordination.adopt.rules import RULES
 from tta_agent_coordination.adopt.tables import line_of, strings
-from tta_agent_coordination.adopt.tree import matches, read_workspace
+from tta_agent_coordination.adopt.tree import matches
 
 ENGINE = "packages/tta-narrative-engine/pyproject.toml"
 TOOLKIT = "packages/ai-dev-toolkit/pyproject.toml"
@@ -540,48 +540,6 @@ def test_every_rule_says_its_ids_and_each_is_tested() -> None:
 def test_what_is_allowed_is_no_finding(tmp_path: Path, files: dict[str, str]) -> None:
     """Broken: a false alarm makes people ignore the true ones."""
     assert [each for each in found(tmp_path, files) if each.file != "pyproject.toml"] == []
-
-
-def test_values_of_other_types_are_no_traceback(tmp_path: Path) -> None:
-    """Broken: TOML that nobody expected ends the run."""
-    odd = '[project]\nname = 3\nversion = []\ndependencies = { a = 1 }\n[tool]\nuv = "x"\nhatch = 1\n'
-    files = {"pyproject.toml": "project = 1\ntool = 2\n", "packages/odd/pyproject.toml": odd}
-    assert {each.rule for each in found(tmp_path, files)} == {
-        "python.declared",
-        "project.name",
-        "workspace.member",
-    }
-
-
-def test_unreadable_things_are_one_line_each_and_the_rest_goes_on(tmp_path: Path) -> None:
-    """Broken: one bad file hides what is wrong with the others."""
-    root = tmp_path / "tree"
-    files = {**in_order(), TOOLKIT: "[project\n", "Dockerfile": "FROM python:3.11\n"}
-    del files["pyproject.toml"]
-    found(root, files)
-    (root / "packages/universal-agent-context/src/bad.py").write_bytes(b"x = '\xff'\n")
-    (root / "loop").symlink_to(root)
-    (root / "itself").symlink_to("itself")
-    (root / "fine").symlink_to(root / "Dockerfile")
-    rules = [(each.rule, each.file, each.line) for each in check(read_workspace(root))]
-    assert rules == [
-        ("input.link", "itself", 1),
-        ("input.link", "loop", 1),
-        ("input.toml", TOOLKIT, 1),
-        ("input.encoding", "packages/universal-agent-context/src/bad.py", 1),
-        ("input.pyproject", "pyproject.toml", 1),
-    ]
-
-
-def test_ten_thousand_files_are_read(tmp_path: Path) -> None:
-    """Broken: a large tree ends in an error or is cut off."""
-    files = in_order() | {
-        f"packages/ai-dev-toolkit/src/ai_dev_toolkit/d{n % 100}/f{n}.txt": "" for n in range(10_000)
-    }
-    files["packages/ai-dev-toolkit/src/ai_dev_toolkit/last.py"] = "import requests\n"
-    findings = found(tmp_path, files)
-    assert [each.rule for each in findings] == ["import.undeclared"]
-    assert len(read_workspace(tmp_path).paths) == len(files)
 
 
 @pytest.mark.parametrize(
