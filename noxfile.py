@@ -127,8 +127,8 @@ def pypi(session: nox.Session) -> None:
 
 @nox.session(python=MAIN)
 def verify(session: nox.Session) -> None:
-    """What PyPI serves against the ledger, and a rebuild from the tag."""
-    install(session, "build")
+    """What PyPI serves and who signed it against the ledger, and a rebuild from the tag."""
+    install(session, "verify")
     stage(session, "verify")
 
 

@@ -55,8 +55,12 @@ TAMPERING: Mapping[str, str] = {
     "a token for another environment": "mint.environment",
     "testpypi's token at PyPI": "mint.audience",
     "a replayed token": "mint.replay",
+    "an attestation for other bytes": "attestation.ours",
+    "a signature of another repository": "attestation.ours",
+    "a signature of another workflow": "attestation.ours",
+    "a signature for another tag": "attestation.ours",
 }
-"""Drill -> id of the rule that must refuse it. What needs Sigstore is not among them yet."""
+"""Drill -> id of the rule that must refuse it."""
 
 
 FAULTS: Mapping[str, str] = {

@@ -2,8 +2,9 @@
 
 1. Everything that can be refused is refused before anything is sent: files, evidence, tag, credentials.
 2. The index is asked by digest: a file that is there is done, other bytes under its name are refused.
-3. What is absent is uploaded from copies whose digests were checked, by trusted publishing.
-4. The line is recorded. A run that was cut short anywhere is taken up by the same command.
+3. What goes to PyPI by trusted publishing is signed (PEP 740); what an earlier run signed is taken up.
+4. What is absent is uploaded from copies whose digests were checked.
+5. The line is recorded. A run that was cut short anywhere is taken up by the same command.
 """
 
 import os
@@ -28,6 +29,7 @@ from release.publisher import FILE, PublisherFacts
 from release.rules.archives import digest_of
 from release.rules.tag import not_moved
 from release.runner import Finished
+from release.signing.kept import attested_files
 from release.simple import AGAIN, IndexClient, compare
 
 __all__ = ["Credentials", "failure", "run", "take_credentials", "upload_problems"]
@@ -86,9 +88,9 @@ def run(stage: str, context: Context) -> Report:
         raise Refused(*standing.problems)
     for listed in standing.present:
         context.console.print(f"  {listed.name}: there already, sha256 {listed.sha256}")
-    took_ms = 0
+    took_ms, signed = 0, 0
     if standing.absent:
-        took_ms = _upload(context, ledger, index, standing.absent, credentials)
+        took_ms, signed = _upload(context, ledger, index, standing.absent, credentials)
     report = Report(
         kind=Kind.DONE,
         sentence=(
@@ -98,6 +100,7 @@ def run(stage: str, context: Context) -> Report:
         checked=[
             Checked(what="tag", found=opening.tag or "none: this ledger stands for no tag"),
             Checked(what="publisher", found=_said(credentials, standing.absent)),
+            Checked(what="attestations", found=_said_signed(credentials, index, standing.absent, signed)),
             *(
                 Checked(what=artifact.name, found=f"{artifact.size} bytes, sha256 {artifact.sha256}")
                 for artifact in opening.artifacts
@@ -107,9 +110,10 @@ def run(stage: str, context: Context) -> Report:
             "publisher": credentials.publisher if standing.absent else "none",
             "uploaded": len(standing.absent),
             "present": len(standing.present),
+            "signed": signed,
             "took_ms": took_ms,
         },
-        tools={"twine": version("twine")},
+        tools=_tools(),
     )
     if not ledger.passed(stage):
         # A second line would follow the smoke and take its worth: what passed is not recorded again.
@@ -158,8 +162,11 @@ def upload_problems(context: Context, ledger: Ledger, name: IndexName) -> list[P
 
 def _upload(
     context: Context, ledger: Ledger, index: Index, absent: Sequence[Artifact], credentials: Credentials
-) -> int:
-    """Run twine over copies of the absent files; returns the milliseconds it took.
+) -> tuple[int, int]:
+    """Sign what is to be signed and run twine over copies of the absent files.
+
+    Returns:
+        The milliseconds twine took, and how many of the files have an attestation.
 
     Raises:
         Refused: when it did not succeed; a `failed` line then says that an upload was tried.
@@ -177,31 +184,50 @@ def _upload(
     with tempfile.TemporaryDirectory(prefix="tta-publish-") as folder:
         scratch = Path(folder)
         files = _copies(context.dist, absent, scratch / "files")
+        attested: list[Path] = []
+        if index.name is IndexName.PYPI and credentials.publisher == "trusted":
+            attested = attested_files(context, ledger, files, credentials.variables, scratch)
         config = scratch / "empty.cfg"
         config.touch()
         env = scrubbed(scratch, **credentials.variables)
         finished = context.runner(
-            [sys.executable, "-I", "-m", "twine", "--no-color", "upload", *_options(index, config), *files],
+            [
+                sys.executable,
+                "-I",
+                "-m",
+                "twine",
+                "--no-color",
+                "upload",
+                *_options(index, config, signed=bool(attested)),
+                *files,
+                *attested,
+            ],
             cwd=scratch,
             env=env,
             show=True,
             timeout_s=_UPLOAD_S,
         )
     if finished.ok:
-        return finished.took_ms
+        return finished.took_ms, len(attested)
     tried = Report(
         kind=Kind.REFUSED,
         sentence="",
-        figures={"publisher": credentials.publisher, "tried": len(absent), "took_ms": finished.took_ms},
-        tools={"twine": version("twine")},
+        figures={
+            "publisher": credentials.publisher,
+            "tried": len(absent),
+            "signed": len(attested),
+            "took_ms": finished.took_ms,
+        },
+        tools=_tools(),
     )
     record(context, ledger, stage, "all", tried, Outcome.FAILED)
     raise failure(index, finished)
 
 
-def _options(index: Index, config: Path) -> list[str]:
+def _options(index: Index, config: Path, *, signed: bool) -> list[str]:
     """Twine's options: the index's own address, no prompt, no configuration, never --skip-existing."""
     return [
+        *(["--attestations"] if signed else []),
         f"--repository-url={index.upload_url}",
         "--non-interactive",
         "--disable-progress-bar",
@@ -255,6 +281,20 @@ def _said(credentials: Credentials, absent: Sequence[Artifact]) -> str:
         "trusted": "trusted publishing, no stored secret",
         "token": "token (TWINE_PASSWORD); PyPI takes no attestations with it",
     }[credentials.publisher]
+
+
+def _said_signed(credentials: Credentials, index: Index, absent: Sequence[Artifact], signed: int) -> str:
+    if not absent:
+        return "not needed: nothing was uploaded"
+    if index.name is IndexName.TESTPYPI:
+        return "none: what is signed for a rehearsal on TestPyPI could be replayed"
+    if credentials.publisher == "token":
+        return "none: PyPI takes them with trusted publishing only, now or later"
+    return f"{signed} signed as this job, checked, and uploaded beside their files"
+
+
+def _tools() -> dict[str, str]:
+    return {name: version(name) for name in ("twine", "pypi-attestations", "sigstore")}
 
 
 def _title(name: IndexName) -> str:

@@ -25,6 +25,8 @@ __all__ = ["IndexClient", "Listed", "Listing", "Standing", "compare"]
 
 ACCEPT = "application/vnd.pypi.simple.v1+json"
 
+PROVENANCE_ACCEPT = "application/vnd.pypi.integrity.v1+json"
+
 PAGE_LIMIT = 32 * 1024 * 1024
 """Bytes of a project's page; the largest real ones have some ten."""
 
@@ -52,7 +54,7 @@ class Listed:
     metadata_sha256: str | None
     """Digest of the separately served METADATA; None when the index serves none."""
     provenance: str | None
-    """Where attestations are served; None when there are none."""
+    """Where attestations are served, absolute; None when there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,10 +186,21 @@ class IndexClient:
             )
         return body or b""
 
+    def provenance(self, file: Listed) -> bytes:
+        """Who signed a listed file (PEP 740), as the index serves it; the caller checks it.
+
+        Raises:
+            Refused: as `listing`.
+        """
+        return self._get(file.provenance or file.url, limit=PAGE_LIMIT, accept=PROVENANCE_ACCEPT) or b""
+
     def _file(self, page: str, file: _File) -> Listed:
         url = urljoin(page, file.url.partition("#")[0])
-        if urlsplit(url).scheme != urlsplit(page).scheme:
-            raise self._broken("file-address", page, f"points to {url!r} for {file.filename}: another scheme")
+        provenance = None if file.provenance is None else urljoin(page, file.provenance)
+        for address in (url, provenance or url):
+            if urlsplit(address).scheme != urlsplit(page).scheme:
+                said = f"points to {address!r} for {file.filename}: another scheme"
+                raise self._broken("file-address", page, said)
         yanked = file.yanked if isinstance(file.yanked, str) else ("" if file.yanked else None)
         core = file.core_metadata
         return Listed(
@@ -197,14 +210,16 @@ class IndexClient:
             size=file.size,
             yanked=yanked,
             metadata_sha256=core.sha256 if isinstance(core, _Hashes) else None,
-            provenance=file.provenance,
+            provenance=provenance,
         )
 
-    def _get(self, url: str, *, limit: int, absent_is_none: bool = False) -> bytes | None:
+    def _get(
+        self, url: str, *, limit: int, absent_is_none: bool = False, accept: str = ACCEPT
+    ) -> bytes | None:
         """The body at `url`; None when it is absent and that is an answer."""
         try:
             with closing(
-                self._session.get(url, headers={"Accept": ACCEPT}, stream=True, timeout=TIMEOUT_S)
+                self._session.get(url, headers={"Accept": accept}, stream=True, timeout=TIMEOUT_S)
             ) as response:
                 status = response.status_code
                 if status == HTTPStatus.NOT_FOUND and absent_is_none:

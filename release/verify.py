@@ -3,13 +3,14 @@
 1. The ledger fits and holds a passed upload; in a release the tag is still the ledger's.
 2. PyPI lists exactly the ledger's files for this version: digests, sizes, not yanked, core metadata.
 3. What it serves has those digests, and its `.metadata` is the wheel's METADATA.
-4. The commit, exported and built afresh, gives the same bytes.
+4. Each file is attested by this project's publisher, for the ledger's commit and tag.
+5. The commit, exported and built afresh, gives the same bytes.
 """
 
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,13 +29,17 @@ from release.context import Context
 from release.indexes import INDEXES, Index, IndexName
 from release.ledger import Ledger, Outcome
 from release.model import Artifact, Checked, Kind, Mode, Problem, Refused, Report
+from release.publisher import PublisherFacts
 from release.resume import same_bytes
 from release.rules.archives import measure, read_archive
 from release.rules.tag import not_moved
+from release.signing.check import believing, provenance_problem, trust_file
+from release.signing.kept import identity, job_claims
 from release.simple import IndexClient, Listed, Listing, compare
 
-__all__ = ["listing_problems", "run"]
+__all__ = ["attested_problems", "listing_problems", "run"]
 
+_WHO = "find out who uploaded it; what cannot be explained is yanked: see the rollback runbook"
 _NEVER = "nothing on an index can be replaced: yank this release, and release the next version"
 
 
@@ -67,7 +72,11 @@ def _verified(context: Context, ledger: Ledger) -> Report:
         metadata = {
             file.name: client.metadata(file) for file in standing.present if file.metadata_sha256 is not None
         }
+        provenances = {
+            file.name: client.provenance(file) for file in standing.present if file.provenance is not None
+        }
     problems += _served_problems(index, standing.present, served, metadata)
+    problems += attested_problems(context, ledger, served, provenances)
     context.console.print(f"  building {opening.commit[:12]} afresh")
     problems += _rebuilt_problems(context, ledger, served)
     if problems:
@@ -76,15 +85,15 @@ def _verified(context: Context, ledger: Ledger) -> Report:
     return Report(
         kind=Kind.DONE,
         sentence=f"{index.name.value} serves the ledger's {len(served)} files of {opening.project} "
-        f"{opening.version}, and a rebuild gives the same bytes; attestations not checked",
+        f"{opening.version}, {_attested(provenances)}, and a rebuild gives the same bytes",
         checked=[
             Checked(what="listed", found=f"exactly {', '.join(sorted(served))}; none yanked"),
             Checked(what="served", found="the ledger's digests and sizes; .metadata is the wheel's METADATA"),
             Checked(what="rebuilt", found=f"{opening.tag or opening.commit[:12]}: the same bytes"),
-            Checked(what="attestations", found="NOT CHECKED: this pipeline does not sign yet"),
+            Checked(what="attestations", found=_attested(provenances)),
         ],
-        figures={"files": len(served), "attestations": "not checked", "took_ms": took_ms},
-        tools={name: version(name) for name in ("build", "hatchling")},
+        figures={"files": len(served), "attested": len(provenances), "took_ms": took_ms},
+        tools={name: version(name) for name in ("build", "hatchling", "pypi-attestations", "sigstore")},
     )
 
 
@@ -170,8 +179,45 @@ def _served_problems(
     return problems
 
 
+def attested_problems(
+    context: Context, ledger: Ledger, present: Collection[str], provenances: Mapping[str, bytes]
+) -> list[Problem]:
+    """Step 4: who vouches for each of the ledger's files that the index lists.
+
+    Args:
+        context: The stage's context.
+        ledger: The ledger.
+        present: Names of the files that the index lists.
+        provenances: File name -> what the index serves of who signed it; without those that nobody signed.
+    """
+    opening = ledger.opening
+    publisher, claims = identity(PublisherFacts.read(context.root)), job_claims(opening)
+    # Who uploads with a token cannot sign: PyPI takes attestations from jobs alone.
+    by_token = any(line.stage == "pypi" and line.figures.get("publisher") == "token" for line in ledger.lines)
+    problems: list[Problem] = []
+    with believing(trust_file(opening.mode)):
+        for artifact in opening.artifacts:
+            served = provenances.get(artifact.name)
+            if artifact.name not in present or (served is None and by_token):
+                continue
+            if served is None:
+                wrong: str | None = "has no attestation, and the job that uploads signs"
+            else:
+                wrong = provenance_problem(served, artifact.name, artifact.sha256, publisher, claims)
+            if wrong is not None:
+                where = f"pypi: {artifact.name}"
+                problems.append(Problem(rule="verify.attested", where=where, what=wrong, remedy=_WHO))
+    return problems
+
+
+def _attested(provenances: Mapping[str, bytes]) -> str:
+    if not provenances:
+        return "no attestations, since a token uploaded them"
+    return f"{len(provenances)} attested by the publisher for this commit"
+
+
 def _rebuilt_problems(context: Context, ledger: Ledger, served: Mapping[str, bytes]) -> list[Problem]:
-    """Step 4: a fresh export of the commit, built once more, against the bytes the index serves."""
+    """Step 5: a fresh export of the commit, built once more, against the bytes the index serves."""
     opening = ledger.opening
     with tempfile.TemporaryDirectory(prefix="tta-verify-") as folder:
         scratch = Path(folder)

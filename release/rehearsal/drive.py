@@ -106,6 +106,7 @@ def _begin(context: Context, folder: Path, stack: ExitStack) -> _Rehearsal:
         folder=folder / "child",
         authority=started.authority,
         proxy=started.proxy_url,
+        trust=started.trust,
         first_on_path=[hidden, programs],
     )
     env[WHEELHOUSE] = str(_environments(context.root) / "wheelhouse")
@@ -172,7 +173,6 @@ def _left_out(rehearsal: _Rehearsal, checkout: Checkout) -> list[str]:
         notes.append(f"{len(dirty)} uncommitted files: a release is of a commit")
     if rehearsal.facts.owner_id == _STAND_IN:
         notes.append(f"the owner's number: {PUBLISHER} does not have it yet, {_STAND_IN} stood in")
-    notes.append("attestations: this pipeline does not sign yet")
     for note in notes:
         rehearsal.context.console.print(f"  not part of this rehearsal: {note}")
     return notes

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from packaging.metadata import parse_email
@@ -105,12 +106,15 @@ class LoopbackIndex:
                 return self._mint(request)
             case "POST", "/legacy/":
                 return self._upload(request)
+            case "GET", path if path.startswith(serving.PROVENANCE):
+                return serving.provenance_page(path, self.projects)
             case "GET" | "HEAD", path if path == "/simple" or path.startswith("/simple/"):
                 return serving.simple_page(
                     request,
                     self.projects,
                     now=self._clock(),
                     lag=self.lag,
+                    index_host=urlsplit(self.index.simple_url).netloc,
                     files_host=self.index.files_host,
                 )
             case _, "/legacy/" | "/_/oidc/mint-token":
@@ -174,12 +178,17 @@ class LoopbackIndex:
             and judgement.file is not None
             and not judgement.repeated
         ):
-            self._store(
-                form, judgement.file, judgement.metadata, project, trusted=token.publisher is not None
-            )
+            self._store(form, judgement.file, judgement, project, token.publisher)
         return Response(status=200)
 
-    def _store(self, form: Form, file: Filename, metadata: bytes, project: Project, *, trusted: bool) -> None:
+    def _store(
+        self,
+        form: Form,
+        file: Filename,
+        judgement: uploads.Judgement,
+        project: Project,
+        publisher: minting.Publisher | None,
+    ) -> None:
         stored = Stored(
             name=form.filename,
             version=file.version,
@@ -188,9 +197,10 @@ class LoopbackIndex:
             blake2_256=blake2_256(form.content),
             size=len(form.content),
             uploaded=self._clock(),
-            metadata=metadata,
-            requires_python=parse_email(metadata)[0].get("requires_python"),
-            publisher="trusted" if trusted else "token",
+            metadata=judgement.metadata,
+            requires_python=parse_email(judgement.metadata)[0].get("requires_python"),
+            publisher="token" if publisher is None else "trusted",
+            provenance=serving.provenance(publisher, judgement.attestations),
         )
         (self._folder / form.filename).write_bytes(form.content)
         project.files[form.filename] = stored

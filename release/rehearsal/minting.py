@@ -12,6 +12,7 @@ from typing import Any, cast
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pydantic import BaseModel, StrictStr, ValidationError
+from pypi_attestations import GitHubPublisher
 
 from release.rehearsal.issuer import ISSUER
 
@@ -60,6 +61,14 @@ class Publisher:
     project: str
     pending: bool = False
     """True until the first token creates the project."""
+
+    @property
+    def identity(self) -> GitHubPublisher:
+        """The publisher as attestations and their provenance name it."""
+        repository = f"{self.owner}/{self.repository}"
+        return GitHubPublisher(
+            repository=repository, workflow=self.workflow, environment=self.environment or None
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,8 @@ class Proxy:
     """Sends `host:443` to a loopback port for each host in `routes`."""
 
     def __init__(self, routes: Mapping[str, int]) -> None:
-        self._routes = dict(routes)
+        self.routes = dict(routes)
+        """Host name -> port. A host that is taken out is refused, as one that was never there."""
         self.refused: Counter[str] = Counter()
         """How often each other host was asked for; the port stands behind it unless it is 443."""
         self.passed: Counter[str] = Counter()
@@ -48,7 +49,7 @@ class Proxy:
             return
         target = event.target.decode("latin-1")
         name = _asked(event.method, target)
-        port = self._routes.get(name) if event.method == b"CONNECT" else None
+        port = self.routes.get(name) if event.method == b"CONNECT" else None
         if port is None:
             self.refused[name] += 1
             body = f"the rehearsal has no network: {name} is not part of it\n".encode()

@@ -24,6 +24,8 @@ class Stored:
     requires_python: str | None
     publisher: str
     """`trusted` or `token`."""
+    provenance: bytes = b""
+    """Who signed it, as JSON (PEP 740); empty: nobody."""
     yanked: str | None = None
     """The reason, where it was yanked."""
 

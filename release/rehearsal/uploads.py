@@ -10,7 +10,7 @@ import email
 import email.message
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -77,6 +77,8 @@ class Judgement:
     """True when these very bytes stand under this name already: answered with success, nothing changes."""
     file: rules.Filename | None = None
     metadata: bytes = b""
+    attestations: Sequence[Mapping[str, Any]] = ()
+    """Those that came with the file, each of them verified."""
 
     @property
     def status(self) -> int:
@@ -154,7 +156,10 @@ def judge(
         found += rules.metadata_problems(f"{form.filename} metadata", contents.metadata, file)
     found += rules.form_problems(form, file, contents.metadata)
     found += _attestation_problems(form, sha256, token, verifier)
-    return Judgement(problems=tuple(found), file=file, metadata=contents.metadata or b"")
+    attested: list[dict[str, Any]] = [] if found else json.loads(form.one("attestations") or "[]")
+    return Judgement(
+        problems=tuple(found), file=file, metadata=contents.metadata or b"", attestations=attested
+    )
 
 
 def _memory_problems(

@@ -1,4 +1,4 @@
-"""The embedded world of a rehearsal: issuer, both indexes and the proxy, in one asyncio loop on 127.0.0.1.
+"""The embedded world of a rehearsal: issuer, Sigstore, both indexes and proxy, in one loop on 127.0.0.1.
 
 Owns starting and stopping them, and the one thread the loop runs in, so that stages (which are synchronous
 and wait for programs) can be walked beside it.
@@ -10,8 +10,12 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
+from pypi_attestations import Attestation
 
 from release.indexes import INDEXES, IndexName
 from release.publisher import PublisherFacts
@@ -20,7 +24,11 @@ from release.rehearsal.index import LoopbackIndex
 from release.rehearsal.issuer import Issuer
 from release.rehearsal.minting import Publisher
 from release.rehearsal.proxy import Proxy
+from release.rehearsal.sigstore import trust
+from release.rehearsal.sigstore.authority import CertificateAuthority
+from release.rehearsal.sigstore.log import TransparencyLog
 from release.rehearsal.tls import Authority
+from release.signing.check import attestation_problem, believing
 
 __all__ = ["World", "now", "start"]
 
@@ -40,6 +48,9 @@ class World:
     proxy_url: str
     proxy: Proxy
     issuer: Issuer
+    trust: Path
+    """The trust root that attestations are signed and checked with."""
+    log: TransparencyLog
     indexes: Mapping[IndexName, LoopbackIndex]
     failures: list[BaseException] = field(default_factory=list[BaseException])
     """Defects of the world itself; a rehearsal with one has failed, whatever the clients made of it."""
@@ -88,11 +99,16 @@ async def _start(
     authority = Authority()
     issuer = Issuer(facts, clock)
     issuer.base = f"http://127.0.0.1:{port(await wire.serve(issuer.handle))}"
-    indexes: dict[IndexName, LoopbackIndex] = {}
     routes: dict[str, int] = {}
+    certificates, log = CertificateAuthority(clock, lambda: issuer.keys), TransparencyLog(clock)
+    for host, handle in ((trust.AUTHORITY_HOST, certificates.handle), (trust.LOG_HOST, log.handle)):
+        routes[host] = port(await wire.serve(handle, authority.server([host])))
+    trusted = trust.write(folder / "trust.json", certificates, log)
+    indexes: dict[IndexName, LoopbackIndex] = {}
     for name, index in INDEXES.items():
         here = LoopbackIndex(index, folder=folder / name, clock=clock, keys=lambda: issuer.keys)
         here.publishers.append(_pending(facts, name))
+        here.verifier = partial(_wrong, trusted)
         server = await wire.serve(here.handle, authority.server(index.hosts))
         routes |= dict.fromkeys(index.hosts, port(server))
         indexes[name] = here
@@ -104,9 +120,23 @@ async def _start(
         proxy_url=f"http://127.0.0.1:{proxy_port}",
         proxy=proxy,
         issuer=issuer,
+        trust=trusted,
+        log=log,
         indexes=indexes,
         failures=failures,
     )
+
+
+def _wrong(
+    trusted: Path, attestation: Mapping[str, Any], publisher: Publisher, name: str, sha256: str
+) -> str | None:
+    """What an index finds wrong with an attestation; it does not know which commit is released."""
+    try:
+        read = Attestation.model_validate(attestation)
+    except ValidationError as error:
+        return f"is no attestation: {error.errors(include_input=False, include_url=False)[0]['msg']}"
+    with believing(trusted):
+        return attestation_problem(read, name, sha256, publisher.identity, claims={})
 
 
 async def _stop(servers: Sequence[asyncio.Server]) -> None:

@@ -21,6 +21,7 @@ from release.rehearsal.environment import child_environment
 from release.rehearsal.index import LoopbackIndex
 from release.rehearsal.world import World
 from release.rules.archives import measure
+from release.signing.check import TRUST
 from tests.release.ledger_support import add, opening
 from tests.release.rehearsal.support import FACTS, written
 from tests.release.repo_support import NOW, Repo, context_on
@@ -128,9 +129,13 @@ def release(
         artifacts=tuple(measure(path) for path in sorted((repo.root / "dist").iterdir())),
     )
     env = child_environment(
-        os.environ, folder=tmp_path / "child", authority=running.authority, proxy=running.proxy_url
+        os.environ,
+        folder=tmp_path / "child",
+        authority=running.authority,
+        proxy=running.proxy_url,
+        trust=running.trust,
     )
-    for name in ("HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE"):
+    for name in ("HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE", TRUST):
         monkeypatch.setenv(name, env[name])
     ledger = Ledger.create(repo.root / "ledger", opened, at=NOW)
     yield Release(repo=repo, ledger=ledger, world=running, patch=monkeypatch)

@@ -333,29 +333,28 @@ def test_drill_a_rewritten_ledger(release: Release, drilled: Drilled) -> None:
 HERE = f"{FACTS.owner}/{FACTS.repository}"
 
 
+OTHER_WORKFLOW = f"{HERE}/.github/workflows/ci.yml@refs/tags/v1.0"
+
+
 @pytest.mark.drill
 @pytest.mark.parametrize(
-    ("drill", "environment", "claims"),
+    ("drill", "stage", "environment", "claims"),
     [
-        ("a token for another repository", "pypi", {"repository": f"{FACTS.owner}/fork"}),
-        (
-            "a token for another workflow",
-            "pypi",
-            {"job_workflow_ref": f"{HERE}/.github/workflows/ci.yml@refs/tags/v1.0"},
-        ),
-        ("a token for another environment", "testpypi", {}),
+        ("a token for another repository", "testpypi", "testpypi", {"repository": f"{FACTS.owner}/fork"}),
+        ("a token for another workflow", "testpypi", "testpypi", {"job_workflow_ref": OTHER_WORKFLOW}),
+        ("a token for another environment", "pypi", "testpypi", {}),
     ],
 )
 def test_drill_a_token_of_somebody_else(
-    release: Release, drilled: Drilled, drill: str, environment: str, claims: dict[str, str]
+    release: Release, drilled: Drilled, drill: str, stage: str, environment: str, claims: dict[str, str]
 ) -> None:
-    """The real twine brings it to PyPI, which mints nothing; the ledger says that it was tried."""
+    """The real twine brings it to the index, which mints nothing; the ledger says that it was tried."""
     release.gates()
     release.job(environment, **claims)
-    before = len(release.index("pypi").refusals)
-    assert rules_of(refused(release, "pypi")) == ["publish.uploaded"]
-    drilled(drill, release.index("pypi").refusals[before:])
-    assert release.index("pypi").projects == {}
+    before = len(release.index(stage).refusals)
+    assert rules_of(refused(release, stage)) == ["publish.uploaded"]
+    drilled(drill, release.index(stage).refusals[before:])
+    assert release.index(stage).projects == {}
     assert release.reread().lines[-1].outcome == "failed"
 
 

@@ -38,7 +38,7 @@ def refusal(client: IndexClient) -> Refused:
 
 def test_a_page_is_read_with_everything_that_is_checked_later(served: Served, client: IndexClient) -> None:
     """Names, absolute addresses, digests, sizes, yanks, metadata and provenance."""
-    metadata = {"core-metadata": {"sha256": "a" * 64}, "provenance": "https://example.org/p"}
+    metadata = {"core-metadata": {"sha256": "a" * 64}, "provenance": f"{served.root}/p"}
     served.page("demo", [entry(WHEEL, DATA, **metadata), entry("demo-0.9.tar.gz", b"", yanked="broken")])
     wheel, old = client.listing("demo").files
     assert (wheel.name, wheel.url) == (WHEEL, f"{served.root}/files/{WHEEL}")
@@ -46,7 +46,7 @@ def test_a_page_is_read_with_everything_that_is_checked_later(served: Served, cl
     assert (wheel.yanked, wheel.metadata_sha256, wheel.provenance) == (
         None,
         "a" * 64,
-        "https://example.org/p",
+        f"{served.root}/p",
     )
     assert (old.yanked, old.metadata_sha256, old.provenance) == ("broken", None, None)
     path, headers = served.asked[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from release import build, pythons, verify
+from release import build, publisher, pythons, verify
 from release.context import Options
 from release.indexes import INDEXES, IndexName
 from release.ledger import Ledger, Outcome
@@ -27,6 +27,7 @@ from tests.release.build_support import (
 )
 from tests.release.index_support import Answer, Served, entry, serving
 from tests.release.ledger_support import add, opening
+from tests.release.publish_support import PUBLISHER
 from tests.release.repo_support import NOW, Repo
 
 REHEARSED = Options(mode=Mode.REHEARSAL)
@@ -40,9 +41,9 @@ def metadata() -> bytes:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     """The tiny project, built and uploaded."""
-    repo = project(tmp_path_factory.mktemp("tiny"))
+    repo = project(tmp_path_factory.mktemp("tiny"), {publisher.FILE: PUBLISHER})
     build.run("build", context_with(repo, replaying()))
-    add(Ledger.read(repo.root / "ledger"), "pypi", subject={})
+    add(Ledger.read(repo.root / "ledger"), "pypi", subject={}, figures={"publisher": "token"})
     return repo
 
 
@@ -77,14 +78,14 @@ def outcomes(repo: Repo) -> list[str]:
 
 
 def test_a_release_as_it_should_be_is_verified_every_time(tiny: Repo, index: Served) -> None:
-    """Listing, bytes, metadata and rebuild; what is not checked is said, and not counted as passed."""
+    """Listing, bytes, metadata and rebuild; here a token uploaded the files, which signs nothing."""
     del index
     report = run(tiny)
     assert report.kind is Kind.DONE
     said = {checked.what: checked.found for checked in report.checked}
-    assert said["attestations"].startswith("NOT CHECKED")
-    assert report.figures["attestations"] == "not checked"
-    assert "attestations not checked" in report.sentence
+    assert said["attestations"] == "no attestations, since a token uploaded them"
+    assert report.figures["attested"] == 0
+    assert said["attestations"] in report.sentence
     run(tiny)
     assert outcomes(tiny) == ["passed", "passed"]
 
@@ -200,7 +201,8 @@ def test_a_tag_that_moved_is_refused(tiny: Repo, index: Served) -> None:
         tag_object=tag_object,
         plan=opening(mode=Mode.RELEASE).plan,
     )
-    add(Ledger.create(tiny.root / "ledger", released, at=NOW), "pypi", subject={})
+    figures = {"publisher": "token"}
+    add(Ledger.create(tiny.root / "ledger", released, at=NOW), "pypi", subject={}, figures=figures)
     assert run(tiny, options=Options()).kind is Kind.DONE
     tiny.git("push", "--quiet", "--force", "origin", "HEAD~1:refs/tags/v1.2.0")
     with pytest.raises(Refused) as caught:

@@ -1,0 +1,1 @@
+"""Signing a release, and telling whose signature a file has."""

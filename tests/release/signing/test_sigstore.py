@@ -1,0 +1,162 @@
+"""The embedded Sigstore's own decisions; that real clients take its answers, the other tests here show."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+from sigstore._internal import merkle  # pyright: ignore[reportMissingModuleSource]
+
+from release.rehearsal.issuer import Issuer
+from release.rehearsal.sigstore.authority import LIFE, CertificateAuthority
+from release.rehearsal.sigstore.log import TransparencyLog, inclusion, tree_hash
+from release.rehearsal.wire import Request, Response
+from release.rehearsal.world import now
+from tests.release.rehearsal.support import FACTS
+
+SIGNING, ENTRIES = "/api/v2/signingCert", "/api/v1/log/entries"
+
+
+def csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None) -> bytes:
+    made = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    signed = made.sign(key or ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM)
+
+
+def request(path: str, body: object, *, method: str = "POST", bearer: str | None = None) -> Request:
+    headers = {} if bearer is None else {"authorization": f"Bearer {bearer}"}
+    return Request(method=method, target=path, headers=headers, body=json.dumps(body).encode())
+
+
+class Asked:
+    """An authority, and tokens of a job for it."""
+
+    def __init__(self) -> None:
+        self.issuer = Issuer(FACTS, now)
+        self.authority = CertificateAuthority(now, lambda: self.issuer.keys)
+
+    def token(self, audience: str = "sigstore", **claims: object) -> str:
+        job = self.issuer.job("pypi", ref="refs/tags/v1.0", sha="a" * 40)
+        return self.issuer.sign({**self.issuer.claims(job.token, audience), **claims})
+
+    async def ask(self, pem: bytes, token: str | None) -> Response:
+        body = {"certificateSigningRequest": base64.b64encode(pem).decode()}
+        return await self.authority.handle(request(SIGNING, body, bearer=token))
+
+
+@pytest.fixture(scope="module")
+def asked() -> Asked:
+    return Asked()
+
+
+async def test_a_certificate_lives_ten_minutes_and_names_the_job(asked: Asked) -> None:
+    """Anybody can read from it who signed, from which workflow, for which commit."""
+    answer = await asked.ask(csr(), asked.token())
+    chain = json.loads(answer.body)["signedCertificateEmbeddedSct"]["chain"]["certificates"]
+    leaf, root = (x509.load_pem_x509_certificate(pem.encode()) for pem in chain)
+    leaf.verify_directly_issued_by(root)
+    assert leaf.not_valid_after_utc - leaf.not_valid_before_utc == LIFE
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [
+        "https://github.com/Somebody/demo-project/.github/workflows/release.yml@refs/tags/v1.0"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("audience", "claims"),
+    [("pypi", {}), ("sigstore", {"exp": 1}), ("sigstore", {"iss": "https://example.org"})],
+)
+async def test_a_token_for_something_else_gets_no_certificate(
+    asked: Asked, audience: str, claims: dict[str, object]
+) -> None:
+    """PyPI's audience, an expired one, another issuer's."""
+    answer = await asked.ask(csr(), asked.token(audience, **claims))
+    assert answer.status == 401
+    assert b"identity token" in answer.body
+
+
+async def test_without_a_token_there_is_no_certificate(asked: Asked) -> None:
+    """Not as an error of the authority's."""
+    assert (await asked.ask(csr(), None)).status == 401
+
+
+async def test_a_request_that_is_none_gets_no_certificate(asked: Asked) -> None:
+    """No Base64, no request, a kind of key that the clients do not use, one that is changed."""
+    rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    for pem in (b"no request", csr(rsa_key)):
+        assert (await asked.ask(pem, asked.token())).status == 400
+    for body in ({}, {"certificateSigningRequest": "***"}):
+        got = await asked.authority.handle(request(SIGNING, body, bearer=asked.token()))
+        assert got.status == 400
+
+
+async def test_a_request_that_its_key_did_not_sign_gets_no_certificate(asked: Asked) -> None:
+    """Whoever asks must hold the key: here another key stands in the signed part."""
+    ours, other = (x509.load_pem_x509_csr(csr()).public_bytes(serialization.Encoding.DER) for _ in range(2))
+    swapped = ours[:-64] + other[-64:]
+    label = "CERTIFICATE REQUEST"
+    encoded = base64.encodebytes(swapped).decode()
+    pem = f"-----BEGIN {label}-----\n{encoded}-----END {label}-----\n".encode()
+    assert (await asked.ask(pem, asked.token())).status == 400
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", SIGNING), ("POST", "/api/v2/other")])
+async def test_the_authority_does_one_thing(asked: Asked, method: str, path: str) -> None:
+    """What the clients do not ask for is not there."""
+    assert (await asked.authority.handle(request(path, {}, method=method))).status == 404
+
+
+def proposed(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of JSON
+    envelope = {"payload": base64.b64encode(b"statement").decode(), "signatures": [{"sig": "c2ln"}]}
+    content = {"envelope": json.dumps(envelope), "verifiers": ["cGVt"], **changes}
+    return {"kind": "dsse", "apiVersion": "0.0.1", "spec": {"proposedContent": content}}
+
+
+async def test_the_log_takes_signed_statements_in_order() -> None:
+    """Each entry gets the next index, and the log keeps digests only."""
+    log = TransparencyLog(now)
+    answers = [await log.handle(request(ENTRIES, proposed())) for _ in range(3)]
+    assert [answer.status for answer in answers] == [201, 201, 201]
+    entries = [next(iter(json.loads(answer.body).values())) for answer in answers]
+    assert [entry["logIndex"] for entry in entries] == [0, 1, 2]
+    assert all(b"statement" not in body for body in log.entries)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {**proposed(), "kind": "hashedrekord"},
+        {**proposed(), "apiVersion": "0.0.2"},
+        proposed(envelope="{}"),
+        proposed(envelope=json.dumps({"payload": "***", "signatures": [{"sig": ""}]})),
+        proposed(verifiers=[]),
+    ],
+)
+async def test_the_log_takes_nothing_else(body: dict[str, object]) -> None:
+    """And keeps nothing of it."""
+    log = TransparencyLog(now)
+    assert (await log.handle(request(ENTRIES, body))).status == 400
+    assert (await log.handle(request("/api/v1/log", {}, method="GET"))).status == 404
+    assert log.entries == []
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=40), st.data())
+def test_every_leaf_is_proven_to_be_in_the_tree(leaves: list[bytes], data: st.DataObject) -> None:
+    """The client's own arithmetic leads from a leaf and its proof to the root, and from no other leaf."""
+    index = data.draw(st.integers(0, len(leaves) - 1))
+    proof = inclusion(leaves, index)
+    inner, border = merkle._decomp_inclusion_proof(index, len(leaves))
+    assert len(proof) == inner + border
+
+    def root(leaf: bytes) -> bytes:
+        below = merkle._chain_inner(leaf, proof[:inner], index)
+        return merkle._chain_border_right(below, proof[inner:])
+
+    assert root(leaves[index]) == tree_hash(leaves)
+    assert root(bytes(32)) != tree_hash(leaves) or leaves[index] == bytes(32)
