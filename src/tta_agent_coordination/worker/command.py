@@ -25,7 +25,7 @@ __all__ = ["ABANDONED", "DONE", "FAILED", "UNREACHABLE", "USAGE", "add_arguments
 
 DONE, FAILED, USAGE, UNREACHABLE, ABANDONED = 0, 1, 2, 3, 4
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _FIRST_ANSWER_S = 10.0
 """How long the server may take to answer before the worker begins."""
