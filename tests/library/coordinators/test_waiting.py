@@ -168,7 +168,12 @@ async def test_thousand_waiting_inboxes_share_one_connection(
     coordinator, sender = make_coordinator(client=client), make_coordinator()
     agents = [AgentId(type="world", instance=str(number)) for number in range(1_000)]
     tasks = [waiting(coordinator, agent) for agent in agents]
-    await blocked(coordinator, len(agents))
+    # Not all at once: each looks by itself now and then, and on a busy machine some always do.
+    await eventually(
+        "one connection reads most markers",
+        lambda: len(coordinator._waker._blocked or ()) > len(agents) // 2,
+        deadline_s=60,
+    )
     pool: Any = client.connection_pool
     assert await command(client, "PING")
     assert len(pool._in_use_connections) <= 1 + 32

@@ -25,10 +25,20 @@ from tta_agent_coordination.testing import ManualClock
 
 async def test_register_is_visible_when_it_returns(make_registry: MakeRegistry, client: Any) -> None:
     """Broken: whoever registers cannot know from when on others see it."""
-    old = V0Registry(client)
-    old.register(FakeAgent())
-    assert await old.list_registered() == []
-    await asyncio.gather(*old.tasks)
+    old, listed = V0Registry(client), asyncio.Event()
+
+    async def slow(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Let the write wait, which v0 sends from a task of its own: a busy server would."""
+        if args[0] == "SET":
+            await listed.wait()
+        return await send(*args, **options)
+
+    with intercept(client, slow):
+        old.register(FakeAgent())
+        assert await old.list_registered() == []
+        listed.set()
+        await asyncio.gather(*old.tasks)
+    assert len(await old.list_registered()) == 1
     await old._delete(ONE)
 
     registry = make_registry()
