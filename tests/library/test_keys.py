@@ -213,6 +213,34 @@ def test_scanned_breaker_key_gives_back_its_name(key: bytes, tagged: bool, name:
     assert _keys.parse_breaker_name("ao", key, hash_tags=tagged) == name
 
 
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        (b"ao:queue:world:1", _keys.Place("inbox", "world:1")),
+        (b"ao:sched:world:1:prio:5", _keys.Place("inbox", "world:1")),
+        (b"ao:sched:world:1", _keys.Place("inbox", None)),
+        (b"ao:sched:world:1:prio:7", _keys.Place("inbox", None)),
+        (b"ao:sched:\xff:1:prio:9", _keys.Place("inbox", None)),
+        (b"ao:agents:world:1", _keys.Place("agents", "world:1")),
+        (b"ao:agents:world", _keys.Place("agents", None)),
+        (b"ao:agents:index", None),
+        (b"ao:capabilities:world:1", _keys.Place("capabilities", "world:1")),
+        (b"ao:capabilities:index", None),
+        (b"ao:capabilities:XXindexXX", _keys.Place("capabilities", None)),
+        (b"ao:moon:world:1", None),
+        (b"ao:\xff:world:1", None),
+        (b"ao:queue:", None),
+        (b"ao:queue:{world:1}", None),
+        (b"queue:world:1", None),
+        (b"queue:", None),
+        (b"xx:queue:world:1", None),
+    ],
+)
+def test_key_of_v0_is_told_its_place(key: bytes, place: _keys.Place | None) -> None:
+    """Broken: what v0 left of one agent is taken for another's, or for nobody's."""
+    assert _keys.parse_place("ao", key) == place
+
+
 @pytest.mark.parametrize(("tagged", "stem"), [(False, "ao"), (True, "{ao}")])
 def test_registry_keys_are_v0s_and_ours(tagged: bool, stem: str) -> None:
     """Broken: v0 does not find our agents, or a cluster splits the registry over its slots."""

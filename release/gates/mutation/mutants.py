@@ -36,6 +36,9 @@ WORDING_CALLS = frozenset({"debug", "error", "exception", "info", "print", "warn
 PROBLEM_CALLS = frozenset({"_bad", "_broken", "_none", "_problem", "_refused", "_usage", "problem", "wrong"})
 """Helpers that make a problem of what they are given; a text of one word may be its rule or its place."""
 
+CODECS = frozenset({"ascii", "utf-8"})
+"""Names that mean the same in capitals, wherever they stand."""
+
 UNTOUCHED_NAMES = frozenset({"__getattribute__", "__new__", "__setattr__"})
 """Functions mutmut leaves alone by name."""
 
@@ -138,12 +141,18 @@ def _changed_lines(before: list[str], after: list[str]) -> tuple[str, str]:
 
 
 def _inert(before: ast.AST, after: ast.AST) -> bool:
-    """True when what differs first is text for a person, the type in a `cast`, or a type variable's bound."""
+    """True when what differs first is text for a person, or makes no difference.
+
+    That is the type in a `cast`, a type variable's bound, and how the name of an encoding is spelled.
+    """
     path = _to_change(before, after)
     if any(isinstance(node, ast.TypeVar) for node in path):
         return True
     value = path[-1].value if path and isinstance(path[-1], ast.Constant) else None
     text, words = isinstance(value, str), isinstance(value, str) and " " in value
+    if text and value in CODECS:
+        renamed = _to_change(after, before)[-1]
+        return isinstance(renamed, ast.Constant) and renamed.value == value.upper()
     for inner, outer in pairwise(path[::-1]):
         match outer:
             case ast.keyword():

@@ -100,6 +100,8 @@ def test_key_does_not_change_with_the_number() -> None:
         ('self._problem("a.b", f"is gone" + c)', 'self._problem("a.b", f"XXis goneXX" + c)'),
         ('Problem(rule=r, where="line 1")', 'Problem(rule=r, where="LINE 1")'),
         ('what = "is gone"', 'what = "IS GONE"'),
+        ('a = b.encode("ascii", c)', 'a = b.encode("ASCII", c)'),
+        ('a = open(b, encoding="utf-8")', 'a = open(b, encoding="UTF-8")'),
     ],
 )
 def test_words_for_a_person_are_inert(line: str, changed: str) -> None:
@@ -142,6 +144,9 @@ def test_bound_of_a_type_variable_is_inert() -> None:
         ('wrong("is gone", c)', "wrong(None, c)"),
         ('send("is gone")', 'send("IS GONE")'),
         ('key = "is gone"', 'key = "IS GONE"'),
+        ('a = b.encode("ascii", c)', 'a = b.encode("XXasciiXX", c)'),
+        ('a = b.encode("ascii", c)', "a = b.encode(None, c)"),
+        ('a = b.encode("utf-8", "replace")', 'a = b.encode("utf-8", "REPLACE")'),
         ('what = "gone"', 'what = "GONE"'),
         ('self.what = "is gone"', 'self.what = "IS GONE"'),
         ('what = a["is gone"]', 'what = a["IS GONE"]'),
