@@ -137,6 +137,7 @@ async def test_reservation_goes_back_to_the_level_and_place_it_had(
     await v0.send(BOX, "v0-high-1", priority=9)
     await v0.receive(BOX)
     await peek.raw("DEL", peek.key("reserved_deadlines", WORLD))
+    clock.advance(1)
     assert found_in(await examine(client, clock)) == {"unleased": 2}
     assert await drain(coordinator) == ["v0-high-1", "message-1", "message-2", "message-3"]
 
