@@ -274,3 +274,44 @@ def test_registry_keys_are_v0s_and_ours(tagged: bool, stem: str) -> None:
 def test_member_of_the_index_gives_back_its_agent(key: bytes, name: str | None) -> None:
     """Broken: a foreign member of v0's index stops the listing of agents."""
     assert _keys.parse_agent_name(_keys.registry("ao", hash_tags=False), key) == name
+
+
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        *(
+            (f"ao:{family}:world:1", ("inbox", "world:1"))
+            for family in ("queue", "reserved", "dlq", "inflight")
+        ),
+        *(
+            (f"ao:{family}:world:1", ("inbox", "world:1"))
+            for family in ("reserved_deadlines", "lapses", "dlq_info")
+        ),
+        *((f"ao:sched:world:1:prio:{level}", ("inbox", "world:1")) for level in (9, 5, 1)),
+        ("ao:agents:world:1", ("agents", "world:1")),
+        ("ao:capabilities:world:1", ("capabilities", "world:1")),
+        ("ao:queue:a b:c", ("inbox", "a b:c")),
+        *(
+            (key, ("inbox", None))
+            for key in ("ao:queue:only", "ao:queue:a:b:c", "ao:queue::1", "ao:queue:a:")
+        ),
+        *((key, ("inbox", None)) for key in ("ao:sched:a:b", "ao:sched:a:b:prio:7", "ao:queue:a\n:b")),
+        ("ao:agents:a", ("agents", None)),
+        *((key, None) for key in ("ao:agents:index", "ao:capabilities:index", "ao:subs:a:b", "ao:clock:a:b")),
+        *(
+            (key, None)
+            for key in ("ao:queue:{a:b}", "ao:inboxes", "ao:queue:", "oa:queue:a:b", "ao2:queue:a:b")
+        ),
+    ],
+)
+def test_place_of_a_scanned_key(key: str, place: tuple[str, str | None] | None) -> None:
+    """Broken: the doctor mends a key that is not v0's, or passes over one that is."""
+    found = _keys.parse_place("ao", key.encode())
+    assert (found and (found.family, found.name)) == place
+
+
+def test_place_of_a_key_that_is_no_text() -> None:
+    """Broken: one key of another program ends the doctor's run."""
+    for key in (b"ao:queue:\xff:1", b"ao:sched:\xff:1:prio:9"):
+        assert _keys.parse_place("ao", key) == _keys.Place("inbox", None)
+    assert _keys.parse_place("ao", b"ao:\xff:a:b") is None

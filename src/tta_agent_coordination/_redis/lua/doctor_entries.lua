@@ -29,7 +29,6 @@ if lane_answer then return lane_answer end
 -- @include audit
 -- @include dead
 check_dead_letter_keys()
-check_levels()
 
 -- Everything that is reserved and listed is counted in this moment: what the caller saw may have moved on.
 local held, copies = {}, {}

@@ -15,7 +15,6 @@ local MEMBERS, INDEX = KEYS[2], KEYS[3]
 -- @include lane
 if lane_answer then return lane_answer end
 local marks = {}
-redis.call('HLEN', MEMBERS)
 for i = 4, #KEYS do
   local key, name, wanted, mark = KEYS[i], ARGV[2 * i - 6], ARGV[2 * i - 5], '-'
   local listed = redis.call('SISMEMBER', INDEX, key) == 1

@@ -32,7 +32,6 @@ if lane_answer then return lane_answer end
 -- @include dead
 check_dead_letter_keys()
 check_levels()
-redis.call('HLEN', INFLIGHT)
 local marks = {}
 for i = 3, #ARGV, 2 do
   local token = ARGV[i]
