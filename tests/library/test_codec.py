@@ -331,9 +331,15 @@ def test_empty_routing_is_written_as_v0_wrote_it() -> None:
 def test_refused_text_is_named() -> None:
     """Broken: a sender does not learn which fields must be texts."""
     message = make_message()
-    object.__setattr__(message, "message_id", "short")
-    with pytest.raises(ValueError, match="at least 6 characters"):
-        _codec.encode_message(message)
+    for message_id in ("short", 7, b"long enough"):
+        object.__setattr__(message, "message_id", message_id)
+        with pytest.raises(ValueError, match="at least 6 characters"):
+            _codec.encode_message(message)
+    tagged = make_message()
+    for topic, tags in ((7, []), (None, [7]), ("t", ["a", None])):
+        object.__setattr__(tagged, "routing", RoutingKey.model_construct(topic=topic, tags=tags))
+        with pytest.raises(ValueError, match="topic and tags must be texts"):
+            _codec.encode_message(tagged)
 
 
 def test_error_text_keeps_what_can_be_kept() -> None:
