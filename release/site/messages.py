@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
-_LOGGER = re.compile(r"^(\w+) = logging\.getLogger\(", re.MULTILINE)
+_LOGGER = re.compile(r"^(\w+)(?:: [\w.]+)? = logging\.getLogger\(", re.MULTILINE)
 _LEVEL = re.compile(r"logging\.([A-Z]+)")
 _FILLED = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[sdrgfx]")
 """Where a line for the log takes its next argument."""

@@ -27,7 +27,7 @@ def mapped(error):
 """
 
 LOG = """
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 _log = logging.getLogger("m")
 
 def work(inbox):

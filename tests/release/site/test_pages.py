@@ -26,6 +26,7 @@ PASSED_ON = {
     "make": "the class of a result's cause, with the result's own text",
     "mapped": "the error that stands for the client's",
     "self._refusal": "CircuitBreakerOpenError",
+    "type(answer)": "the failure of a batch, once for each call in it",
 }
 """Calls that return an exception whose message is read where it is made."""
 
