@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 
 import pytest
 from hypothesis import given
@@ -49,6 +50,12 @@ def test_score_becomes_a_moment_of_the_calendar(text: str, microseconds: int) ->
 def test_microseconds_become_seconds() -> None:
     """Broken: a time that is told is off by its unit."""
     assert _clock.from_us(1_500_000) == 1.5
+
+
+def test_present_is_told_to_the_microsecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: the time that an entry shows is not the one at which it was written."""
+    monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_000_123_456_789)
+    assert _clock.iso_now(None) == "2023-11-14T22:13:20.123456+00:00"
 
 
 def test_script_time_is_empty_without_a_clock() -> None:

@@ -218,6 +218,7 @@ def test_scanned_breaker_key_gives_back_its_name(key: bytes, tagged: bool, name:
     [
         (b"ao:queue:world:1", _keys.Place("inbox", "world:1")),
         (b"ao:sched:world:1:prio:5", _keys.Place("inbox", "world:1")),
+        (b"ao:sched:input:12:prio:5", _keys.Place("inbox", "input:12")),
         (b"ao:sched:world:1", _keys.Place("inbox", None)),
         (b"ao:sched:world:1:prio:7", _keys.Place("inbox", None)),
         (b"ao:sched:\xff:1:prio:9", _keys.Place("inbox", None)),
