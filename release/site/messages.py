@@ -31,6 +31,8 @@ _FILLED = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[sdrgfx]")
 """Where a line for the log takes its next argument."""
 
 _ERROR = re.compile(r"_?[A-Z]\w*Error")
+_TELLING = ("sys.stderr.write", "parser.error", "_say")
+"""What a command of ours writes to standard error with, beside `print`."""
 _CHECKS: Mapping[str, str] = {"Problem": "where", "Finding": "file"}
 """What a check states -> its field with the place."""
 
@@ -137,7 +139,7 @@ def said_in(module: str, source: str) -> list[Said]:
     for call in _calls(module, source):
         to_file = {each.arg: ast.unparse(each.value) for each in call.node.keywords}.get("file")
         name = ast.unparse(call.node.func)
-        told = (name, to_file) == ("print", "sys.stderr") or name in ("sys.stderr.write", "parser.error")
+        told = (name, to_file) == ("print", "sys.stderr") or name in _TELLING
         if told and call.node.args:
             found.append(Said(message=call.text(call.node.args[0]).strip(), where=call.where))
     return found

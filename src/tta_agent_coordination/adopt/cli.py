@@ -66,7 +66,10 @@ def main(argv: Sequence[str] | None = None, run: running.Run = running.run) -> i
         import packaging  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport] - an extra
         import tomlkit  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport] - an extra
     except ImportError:
-        sys.stderr.write("tta-adopt needs an extra: pip install 'tta-agent-coordination[adopt]'\n")
+        sys.stderr.write(
+            "tta-adopt needs the extra `adopt`: pip install 'tta-agent-coordination[adopt]', "
+            "or '.[adopt]' in a checkout\n"
+        )
         return 2
     if asked.command == "dependency":
         return _depend(asked.path, asked.rev)
@@ -100,7 +103,8 @@ def _check(root: Path, run: running.Run, *, fix: bool, json: bool) -> int:
         sys.stdout.write(findings.as_text(found))
         mendable = sum(each.change is not None for each in found)
         sys.stdout.write(
-            f"{len(found)} findings in {len(workspace.paths)} files, {mendable} of them `--fix` can mend\n"
+            f"{len(found)} {'finding' if len(found) == 1 else 'findings'} in {len(workspace.paths)} files, "
+            f"{mendable} of them `--fix` can mend\n"
         )
     return 1 if found else 0
 
@@ -125,7 +129,9 @@ def _depend(root: Path, rev: str | None) -> int:
     workspace = tree.read_workspace(root)
     top = workspace.top
     if top is None:
-        sys.stderr.write(f"{root}: there is no pyproject.toml that can be read\n")
+        sys.stderr.write(
+            f"{root}: there is no pyproject.toml that can be read; name the folder that holds the project's\n"
+        )
         return 1
     try:
         new = dependency.taken_from_git(top.text, rev) if rev else dependency.taken_from_pypi(top.text)

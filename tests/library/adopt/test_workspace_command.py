@@ -56,7 +56,7 @@ def test_report_has_a_line_a_finding_and_exit_code_1(
     assert adopt("workspace", str(tmp_path)) == 1
     assert capsys.readouterr().out.splitlines() == [
         "Dockerfile:1: python.image: the image has Python 3.11, which >=3.12 excludes; python:3.12",
-        "1 findings in 17 files, 1 of them `--fix` can mend",
+        "1 finding in 17 files, 1 of them `--fix` can mend",
     ]
 
 

@@ -45,6 +45,7 @@ def main():
     print(f"{name} is not there\\n", file=sys.stderr)
     sys.stderr.write()
     sys.stderr.write("no folder\\n")
+    _say("interrupted")
 """
 
 CHECKS = """
@@ -108,6 +109,7 @@ def test_what_a_command_says_is_read_where_it_says_it() -> None:
         Said(message="--rev goes with --from", where="m.main"),
         Said(message="{name} is not there", where="m.main"),
         Said(message="no folder", where="m.main"),
+        Said(message="interrupted", where="m.main"),
     ]
 
 
