@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.library.support.builders import NARRATIVE, WORLD
+from tests.library.support.servers import Lane as ServerLane
 from tta_agent_coordination import _keys
 from tta_agent_coordination._redis import script, scripts, upkeep_scripts
 from tta_agent_coordination._redis.scripts import Lane, Retry, Status
@@ -390,3 +391,23 @@ def test_script_text_is_what_its_digest_says(name: str) -> None:
     assert re.fullmatch(r"[0-9a-f]{40}", loaded.digest)
     assert "@include" not in loaded.text
     assert not re.search(r"^\s*--", loaded.text, re.MULTILINE)
+
+
+def test_scripts_are_the_files_of_the_folder() -> None:
+    """Broken: a script is delivered and nothing here looks at it."""
+    assert script.script_names() == sorted(
+        entry.name.removesuffix(".lua") for entry in LUA.iterdir() if entry.name.endswith(".lua")
+    )
+    assert "include" not in script.script_names()
+    assert "enqueue" in script.script_names()
+
+
+@pytest.mark.parametrize("decode_responses", [False, True])
+async def test_answer_is_bytes_whatever_the_client_decodes(lane: ServerLane, decode_responses: bool) -> None:
+    """Broken: an entry that is no text stops a client that decodes."""
+    client = lane.client(decode_responses=decode_responses)
+    first, *_ = CALLS["enqueue"]
+    call = script.Call(script=first.script, keys=first.keys, args=first.args, read=list[Any])
+    assert (await script.run(client, call))[0] == b"ok"
+    answers = await script.run_many(client, [call, call])
+    assert [answer[0] for answer in answers if isinstance(answer, list)] == [b"ok"] * 2
