@@ -408,6 +408,9 @@ async def test_answer_is_bytes_whatever_the_client_decodes(lane: ServerLane, dec
     client = lane.client(decode_responses=decode_responses)
     first, *_ = CALLS["enqueue"]
     call = script.Call(script=first.script, keys=first.keys, args=first.args, read=list[Any])
-    assert (await script.run(client, call))[0] == b"ok"
+    for _ in range(2):
+        await client.execute_command("SCRIPT FLUSH")
+        assert (await script.run(client, call))[0] == b"ok"
+        assert (await script.run(client, call))[0] == b"ok"
     answers = await script.run_many(client, [call, call])
     assert [answer[0] for answer in answers if isinstance(answer, list)] == [b"ok"] * 2
