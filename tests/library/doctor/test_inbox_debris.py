@@ -192,6 +192,18 @@ async def test_dead_letter_is_not_doubled_by_its_own_audit_copy(
     assert (await peek.dead(WORLD), await peek.queue(WORLD)) == (['{"broken'], [])
 
 
+async def test_ghost_with_several_copies_is_one_dead_letter(
+    client: aioredis.Redis, clock: ManualClock, peek: Peek
+) -> None:
+    """Broken: copies of a ghost stay, or each of them becomes a dead letter."""
+    ghost, other = v0_entry(BOX, "ghost-1"), v0_entry(BOX, "message-1")
+    await peek.raw("RPUSH", peek.key("queue", WORLD), ghost, other, ghost, ghost)
+    await peek.raw("ZADD", peek.level_key(WORLD, 5), 1, other)
+    assert found_in(await examine(client, clock)) == {"ghost": 1}
+    assert (await peek.dead(WORLD), await peek.queue(WORLD)) == ([ghost], [other])
+    await peek.raw("DEL", peek.key("queue", WORLD), peek.level_key(WORLD, 5))
+
+
 async def test_surplus_copies_go_and_one_stays(
     client: aioredis.Redis, v0: V0Coordinator, clock: ManualClock, peek: Peek
 ) -> None:
