@@ -145,6 +145,9 @@ class RegistryWatch:
     async def start(self) -> None:
         """Subscribe; returns once every later event will be seen."""
         self._closed = False
+        await self._subscribed()
+
+    async def _subscribed(self) -> _PubSub:
         while self._pubsub is None:
             pubsub = self._make_pubsub()
             try:
@@ -162,6 +165,7 @@ class RegistryWatch:
                 raise
             else:
                 self._pubsub = pubsub
+        return self._pubsub
 
     async def _lost(self, error: BaseException) -> None:
         if not self._missed:
@@ -178,20 +182,16 @@ class RegistryWatch:
     async def __anext__(self) -> AgentEvent:
         """Return the next event, however long that takes; ends once it was closed."""
         while not self._closed:
-            if self._pubsub is None:
-                await self.start()
+            pubsub = await self._subscribed()
             if self._missed:
                 self._missed = False
                 return AgentEvent(kind=AgentEventKind.MISSED)
-            event = await self._next()
+            event = await self._next(pubsub)
             if event is not None:
                 return event
         raise StopAsyncIteration
 
-    async def _next(self) -> AgentEvent | None:
-        pubsub = self._pubsub
-        if pubsub is None:
-            return None
+    async def _next(self, pubsub: _PubSub) -> AgentEvent | None:
         try:
             message = await pubsub.get_message(timeout=SLICE_S)
         except (*STORE_ERRORS, RuntimeError) as error:

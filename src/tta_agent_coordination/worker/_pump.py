@@ -309,7 +309,7 @@ class Pump:
                 await self._coordinator.ack(self._agent, token)
             case Failed(failure, error):
                 await self._coordinator.nack(self._agent, token, failure, error)
-            case Released():
+            case _:  # Released
                 await self._coordinator.release(self._agent, token)
         return None
 

@@ -229,11 +229,10 @@ class AgentWorker:
         Raises:
             Exception: What ended the worker, if that was not asked for.
         """
-        pump, taking = self._pump, self._taking
-        if pump is None or taking is None:
+        pump, taking, stop_asked = self._pump, self._taking, self._stop_asked
+        if pump is None or taking is None or stop_asked is None:
             return
-        if self._stop_asked is not None:
-            self._stop_asked.set()
+        stop_asked.set()
         pump.stopping = True
         taking.cancel()
         await asyncio.wait({taking})

@@ -168,6 +168,19 @@ async def test_text_that_nobody_can_read_no_longer_stops_v0(
     assert await peek.queue(WORLD) == []
 
 
+async def test_unreadable_text_that_somebody_holds_is_left_to_him(
+    client: aioredis.Redis, clock: ManualClock, peek: Peek
+) -> None:
+    """Broken: a text that is held as well becomes a dead letter twice, once by the doctor."""
+    await peek.raw("ZADD", peek.level_key(WORLD, 9), 1, "5")
+    await peek.raw("HSET", peek.key("reserved", WORLD), "res_1", "5")
+    await peek.raw("ZADD", peek.key("reserved_deadlines", WORLD), 1, "res_1")
+    await peek.raw("RPUSH", peek.key("queue", WORLD), "5", "5")
+    assert found_in(await unchanged_by(peek, lambda: examine(client, clock))) == {}
+    for key in await peek.keys():
+        await peek.raw("DEL", key)
+
+
 async def test_reserved_text_that_nobody_can_read_becomes_a_dead_letter(
     client: aioredis.Redis, coordinator: RedisMessageCoordinator, clock: ManualClock, peek: Peek
 ) -> None:
