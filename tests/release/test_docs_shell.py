@@ -52,6 +52,14 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
         'python -m pip install "nox[uv]" && python -m nox -s rehearse': f"{SESSION}; .ci/run runs it",
         'python -m pip install "nox[uv]" && python -m nox -s test': f"{SESSION}; .ci/run runs it",
     },
+    "SECURITY.md": {
+        "python -m pip install pypi-attestations": "asks the real index",
+        (
+            "python -m pypi_attestations verify pypi "
+            "--repository https://github.com/theinterneti/tta-agent-coordination "
+            "pypi:tta_agent_coordination-0.1.0-py3-none-any.whl"
+        ): "asks the real index for a file that is there from the first release on",
+    },
     "docs/how-to/deploy.md": {
         "TTA_REDIS_SERVER=/usr/bin/valkey-server python -m nox -s test-3.13 -- -- tests/library": (
             f"{SESSION}; and Valkey is in no package that the gate installs"
@@ -199,6 +207,9 @@ def problem(simple: Sequence[str]) -> str:
             words = [sys.executable, "-m", "benchmarks", "--help"]
             said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
             return ", ".join(word for word in asked if word not in said)
+        case ["python", "-m", "pypi_attestations", *asked] if options:
+            words = [sys.executable, "-m", "pypi_attestations", *asked[:2], "--help"]
+            said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         case ["python", "-m", "release", name, *asked]:
             return "" if parse([name, *asked])[0] in STAGES else "no such stage"
         case _:
