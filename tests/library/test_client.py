@@ -105,10 +105,26 @@ def test_keys_of_one_tag_share_a_slot() -> None:
     assert 0 <= slot(b"x") < 16384
 
 
-@pytest.mark.parametrize("connections", [1, 4])
-async def test_link_takes_markers_on_a_connection_of_its_own(lane: Lane, connections: int) -> None:
-    """Broken: a wait blocks the commands of others, or keeps a connection for ever."""
+@pytest.mark.parametrize("connections", [1, 2, 4])
+async def test_link_gives_back_what_it_borrowed_and_ends_what_is_its_own(
+    lane: Lane, connections: int
+) -> None:
+    """Broken: a pool has no connection left after a few waits, or a wait leaves one open for ever."""
     client: Any = lane.client(max_connections=connections)
+    for _ in range(connections + 2):
+        link = await Link.open(client)
+        assert await client.ping()
+        await link.close()
+        assert link._connection.is_connected is (connections > 1)
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("decode_responses", [False, True])
+async def test_link_takes_markers_on_a_connection_of_its_own(
+    lane: Lane, connections: int, decode_responses: bool
+) -> None:
+    """Broken: a wait blocks the commands of others, or keeps a connection for ever."""
+    client: Any = lane.client(max_connections=connections, decode_responses=decode_responses)
     link = await Link.open(client)
     await client.zadd("b", {"marker": 1})
     assert await link.pop_marker([b"a", b"b"], 1) == b"b"
