@@ -61,6 +61,8 @@ def test_entries_beside_a_bad_one_are_read() -> None:
     """One mistake does not hide what else is there, and all mistakes are named at once."""
     floors, problems = read_floors('[floors]\n"a.py" = 101\n"b.py" = 7\n"c.py" = 3.5\n[other]\n')
     assert floors.percent == {"b.py": 7}
+    behind, (first,) = read_floors('floors = 3\n[unexplained]\n"a.py" = 2\n')
+    assert (behind.unexplained, first.where) == ({"a.py": 2}, f"{FLOORS}: floors")
     assert [each.where for each in problems] == [
         f"{FLOORS}: other",
         f"{FLOORS}: floors 'a.py'",
