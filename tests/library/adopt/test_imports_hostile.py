@@ -51,7 +51,7 @@ def test_file_that_a_parser_gives_up_on_stops_itself_only(tmp_path: Path, text: 
 def test_file_that_is_not_utf8_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: a file is written back in another encoding, or ends the run."""
     write(tmp_path, {**copy(A), "b.py": FROM})
-    latin = b"# -*- coding: latin-1 -*-\n# caf\xe9\n" + FROM.encode()
+    latin = b"# -*- coding: latin-1 -*-\n# and\xe9\n" + FROM.encode()
     (tmp_path / "a.py").write_bytes(latin)
     assert adopt("imports", str(tmp_path), "--rewrite", "--apply") == 1
     assert "a.py:1: input.encoding: is not UTF-8 at byte 31; " in capsys.readouterr().out
