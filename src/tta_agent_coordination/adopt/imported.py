@@ -171,7 +171,7 @@ def _own_modules(project: Project, workspace: Workspace) -> set[str]:
         for path in workspace.texts:
             if path.endswith(".py") and path.startswith(start):
                 found.add(path.removeprefix(start).split("/")[0].removesuffix(".py"))
-    return found - {"src"}
+    return found
 
 
 def _beside_tests(project: Project, workspace: Workspace) -> set[str]:

@@ -22,12 +22,12 @@ _OWN = {"workspace": True}
 def sources(workspace: Workspace) -> Iterator[Finding]:
     """`source.workspace`, `source.folder`, `source.undeclared`: sources fit declarations and folders."""
     for project in workspace.projects:
-        asked = _asked(workspace if project is workspace.top else None, project)
+        asked = _asked(workspace, project)
         for name, written in table(project.data, *_SOURCES).items():
             where = (*_SOURCES, name)
             entries = _entries(written)
-            wrong = _undeclared(project, name, entries, asked)
-            if wrong and (workspace.is_whole or project is not workspace.top):
+            wrong = "" if asked is None else _undeclared(project, name, entries, asked)
+            if wrong:
                 yield Finding(
                     rule="source.undeclared",
                     file=project.file,
@@ -62,9 +62,13 @@ def _with_path(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [each for each in entries if "path" in each]
 
 
-def _asked(workspace: Workspace | None, project: Project) -> set[str]:
-    """The names that a project's sources may be for; the root's are for everyone's."""
-    everyone = workspace.projects if workspace else (project,)
+def _asked(workspace: Workspace, project: Project) -> set[str] | None:
+    """The names that sources may be for, the root's for everyone's; None where not all are known."""
+    everyone = workspace.projects if project is workspace.top else (project,)
+    fields = ("dependencies", "optional-dependencies")
+    hidden = any(each.dynamic(field) for each in everyone for field in fields)
+    if hidden or (project is workspace.top and not workspace.is_whole):
+        return None
     return {
         declared.name
         for each in everyone

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.library.adopt.trees import adopt, found, in_order, write
+from tests.library.adopt.trees import TOOLKIT, adopt, found, in_order, write
 from tta_agent_coordination.adopt.tree import read_workspace
 from tta_agent_coordination.adopt.versioning import version_of
 
-TOOLKIT = "packages/ai-dev-toolkit/pyproject.toml"
 INIT = "packages/ai-dev-toolkit/src/ai_dev_toolkit/__init__.py"
 
 

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.library.adopt.trees import PACKAGES, Programs, adopt, in_order, replaced, write
+from tests.library.adopt.trees import ENGINE, PACKAGES, TOOLKIT, Programs, adopt, in_order, replaced, write
 from tta_agent_coordination.adopt.running import run
 from tta_agent_coordination.adopt.validate import STEPS
 
-ENGINE = "packages/tta-narrative-engine/pyproject.toml"
-TOOLKIT = "packages/ai-dev-toolkit/pyproject.toml"
 FRAMEWORK = "packages/tta-ai-framework/pyproject.toml"
 
 

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.library.adopt.trees import found, in_order, replaced, write
+from tests.library.adopt.trees import TOOLKIT, found, in_order, replaced, write
 from tta_agent_coordination.adopt.rules import check
 from tta_agent_coordination.adopt.tree import read_workspace
-
-TOOLKIT = "packages/ai-dev-toolkit/pyproject.toml"
 
 
 def with_requests(folder: str = "packages/ai-dev-toolkit/src/ai_dev_toolkit") -> dict[str, str]:

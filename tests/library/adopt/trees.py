@@ -69,6 +69,11 @@ PACKAGES = {
 }
 
 
+ENGINE = "packages/tta-narrative-engine/pyproject.toml"
+TOOLKIT = "packages/ai-dev-toolkit/pyproject.toml"
+CI = ".github/workflows/ci.yml"
+
+
 def in_order() -> dict[str, str]:
     """Return the files of a workspace without a violation."""
     files = {
@@ -102,6 +107,53 @@ def replaced(path: str, old: str, new: str) -> dict[str, str]:
     files = in_order()
     assert old in files[path], f"{path} does not hold {old!r}"
     return {**files, path: files[path].replace(old, new)}
+
+
+def without(*paths: str) -> dict[str, str]:
+    """Return the workspace in order without some files."""
+    return {path: text for path, text in in_order().items() if path not in paths}
+
+
+def toolkit_with(text: str) -> dict[str, str]:
+    """Return the workspace in order with text after one member's pyproject."""
+    files = in_order()
+    return {**files, TOOLKIT: files[TOOLKIT] + text}
+
+
+def code(text: str, where: str = "src/ai_dev_toolkit/more.py") -> dict[str, str]:
+    """Return the workspace in order with one more Python file in one member."""
+    return {**in_order(), f"packages/ai-dev-toolkit/{where}": text}
+
+
+def more(path: str, text: str) -> dict[str, str]:
+    """Return the workspace in order with one more file."""
+    return {**in_order(), path: text}
+
+
+def nested_licence() -> dict[str, str]:
+    """Return a licence file deeper than a pattern reaches."""
+    return {"packages/ai-dev-toolkit/LICENSES/a/b.txt": ""}
+
+
+def all_with(old: str, new: str) -> dict[str, str]:
+    """Return the workspace in order with one text changed in every pyproject."""
+    return {p: t.replace(old, new) if p.endswith(".toml") else t for p, t in in_order().items()}
+
+
+def rootless(requires: str) -> dict[str, str]:
+    """Return the workspace with a root that is no project, and one range in all members."""
+    files = all_with(">=3.12", requires)
+    return {**files, "pyproject.toml": '[tool.uv.workspace]\nmembers = ["packages/*"]\n'}
+
+
+def built_by(
+    backend: str, sources: dict[str, str], options: str = "", name: str = "ai-dev-toolkit"
+) -> dict[str, str]:
+    """Return the workspace with one member of another backend and other sources."""
+    files = without("packages/ai-dev-toolkit/src/ai_dev_toolkit/__init__.py")
+    text = files[TOOLKIT].replace('build-backend = "hatchling.build"', f'build-backend = "{backend}"')
+    files[TOOLKIT] = text.replace('name = "ai-dev-toolkit"', f'name = "{name}"') + options
+    return files | {f"packages/ai-dev-toolkit/{path}": text for path, text in sources.items()}
 
 
 def found(root: Path, files: Mapping[str, str]) -> list[Finding]:
