@@ -87,16 +87,25 @@ def _check(root: Path, run: running.Run, *, fix: bool, json: bool) -> int:
 
     workspace = tree.read_workspace(root)
     found = rules.check(workspace)
+    unwritten: list[findings.Finding] = []
     if fix:
         new = fixes.changed(workspace.texts, found)
-        for path, text in new.items():
-            _write(root / path, text)
-        shown = fixes.diff(workspace.texts, new)
-        (sys.stderr if json else sys.stdout).write(shown)
+        for path, text in [*new.items()]:
+            # A link may lead out of the workspace, where nothing is ours.
+            ours = (root / path).resolve().is_relative_to(root.resolve())
+            try:
+                if ours:
+                    _write(root / path, text)
+            except OSError as error:
+                unwritten.append(findings.unwritten(path, error))
+                ours = False
+            if not ours:
+                del new[path]
+        (sys.stderr if json else sys.stdout).write(fixes.diff(workspace.texts, new))
         # A change may be another rule's business: the second look says what is really left.
         workspace = tree.read_workspace(root) if new else workspace
         found = rules.check(workspace) if new else found
-    found += lock.locked(workspace, run)
+    found += [*unwritten, *lock.locked(workspace, run)]
     if json:
         sys.stdout.write(findings.as_json(found, files=len(workspace.paths), rules=len(rules.RULES) + 1))
     else:
@@ -124,7 +133,7 @@ def _write(path: Path, text: str) -> None:
 
 def _depend(root: Path, rev: str | None) -> int:
     """Take the package from a commit; from PyPI without one."""
-    from tta_agent_coordination.adopt import dependency, fixes, tree  # noqa: PLC0415 - an extra's
+    from tta_agent_coordination.adopt import dependency, findings, fixes, tree  # noqa: PLC0415 - an extra's
 
     workspace = tree.read_workspace(root)
     top = workspace.top
@@ -139,7 +148,11 @@ def _depend(root: Path, rev: str | None) -> int:
         sys.stderr.write(f"{root}: {error}\n")
         return 1
     if new != top.text:
-        _write(root / top.file, new)
+        try:
+            _write(root / top.file, new)
+        except OSError as error:
+            sys.stderr.write(findings.as_text([findings.unwritten(top.file, error)]))
+            return 1
         sys.stdout.write(fixes.diff({top.file: top.text}, {top.file: new}))
     sys.stdout.writelines(f"{line}\n" for line in dependency.leftovers(workspace.paths))
     sys.stdout.write(
@@ -149,7 +162,7 @@ def _depend(root: Path, rev: str | None) -> int:
 
 
 def _imports(root: Path, *, rewriting: bool, writing: bool, json: bool) -> int:
-    from tta_agent_coordination.adopt import fixes, tree  # noqa: PLC0415 - an extra's
+    from tta_agent_coordination.adopt import findings, fixes, tree  # noqa: PLC0415 - an extra's
     from tta_agent_coordination.adopt.imports import plan, report  # noqa: PLC0415 - an extra's
 
     planned = plan.make(tree.read_workspace(root), rewriting=rewriting)
@@ -160,7 +173,7 @@ def _imports(root: Path, *, rewriting: bool, writing: bool, json: bool) -> int:
             _write(root / path, text)
             written.append(path)
         except OSError as error:
-            found.append(report.unwritten(path, error))
+            found.append(findings.unwritten(path, error))
     (sys.stderr if json else sys.stdout).write(fixes.diff(planned.old, planned.new))
     say = report.as_json if json else report.as_text
     sys.stdout.write(say(planned, found, written))

@@ -16,6 +16,7 @@ __all__ = [
     "SetValue",
     "as_json",
     "as_text",
+    "unwritten",
 ]
 
 
@@ -70,6 +71,16 @@ class Finding:
     what: str
     remedy: str
     change: Change | None = None
+
+
+def unwritten(path: str, error: OSError) -> Finding:
+    """The finding for a file that could not be replaced."""
+    return Finding(
+        rule="input.unwritable",
+        file=path,
+        what=f"cannot be written: {error.strerror}",
+        remedy="give the user who runs this the right to write its folder; it was left as it is",
+    )
 
 
 def as_text(findings: Sequence[Finding]) -> str:

@@ -81,7 +81,6 @@ def _edit(document: tomlkit.TOMLDocument, change: SetValue | AddToArray | Replac
         case AddToArray(value=value):
             if key not in here:
                 here[key] = tomlkit.array()
-            if value not in here[key]:
-                here[key].append(value)
-        case ReplaceInArray(old=old, new=new):
-            here[key][here[key].index(old)] = new
+            here[key].append(value)
+        case _:
+            here[key][here[key].index(change.old)] = change.new

@@ -92,6 +92,33 @@ def test_folder_without_a_project_is_refused(
     assert why in capsys.readouterr().err
 
 
+def test_other_settings_of_uv_stay(tmp_path: Path) -> None:
+    """Broken: the last source takes uv's other settings with it."""
+    text = (
+        f'[project]\nname = "x"\ndependencies = ["{NAME}"]\n[tool.uv]\nmanaged = true\n'
+        f'[tool.uv.sources]\n{NAME} = {{ git = "x" }}\n'
+    )
+    write(tmp_path, {"pyproject.toml": text})
+    assert adopt("dependency", str(tmp_path), "--from", "pypi") == 0
+    assert read(tmp_path)["tool"] == {"uv": {"managed": True}}
+
+
+def test_project_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a traceback, or the word that it is done."""
+    write(tmp_path, in_order())
+
+    def refuse(_path: Path, _target: Path) -> Path:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    assert adopt("dependency", str(tmp_path), "--from", "pypi") == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("pyproject.toml:1: input.unwritable: cannot be written: Permission denied; ")
+
+
 @pytest.mark.parametrize("words", [("git",), ("pypi", "--rev", "abc")])
 def test_commit_goes_with_git_only(tmp_path: Path, words: tuple[str, ...]) -> None:
     """Broken: whatever is on a branch today is installed."""

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,6 +167,94 @@ def test_fix_adds_a_workspace_table_and_keeps_the_mode(
     assert json.loads(said.out)["findings"] == []
     if os.name == "posix":
         assert (tmp_path / "pyproject.toml").stat().st_mode & 0o777 == 0o640
+
+
+def test_fix_follows_no_link_out_of_the_workspace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: a file that belongs to somebody else is changed."""
+    outside = write(tmp_path, {"Dockerfile": "FROM python:3.11\n"}) / "Dockerfile"
+    root = write(tmp_path / "root", in_order())
+    (root / "Dockerfile").unlink()
+    (root / "Dockerfile").symlink_to(outside)
+    (root / "extra.py").write_text("import requests\n")
+    (root / "compose.yml").write_text("image: python:3.11\n")
+    (root / "linked.yml").symlink_to(root / "compose.yml")
+    assert adopt("workspace", str(root), "--fix") == 1
+    said = capsys.readouterr().out
+    assert "--- a/compose.yml" in said
+    assert "--- a/Dockerfile" not in said
+    assert "Dockerfile:1: python.image: " in said
+    assert outside.read_text() == "FROM python:3.11\n"
+
+
+def test_file_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a traceback in the middle, and a diff of what was not written."""
+    write(tmp_path, astray())
+    replace = Path.replace
+
+    def refuse(self: Path, target: Path) -> Path:
+        if target.name == "Dockerfile":
+            raise PermissionError(13, "Permission denied")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    assert adopt("workspace", str(tmp_path), "--fix") == 1
+    said = capsys.readouterr().out
+    assert "Dockerfile:1: input.unwritable: cannot be written: Permission denied; " in said
+    assert "--- a/Dockerfile" not in said
+    assert "--- a/pyproject.toml" in said
+    assert said.splitlines()[-1].startswith("3 findings")
+
+
+def refuse_to_list(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let one folder be one that this user may not list."""
+    scan = os.scandir
+
+    def refuse(path: int | os.PathLike[str]) -> Any:  # noqa: ANN401 - what os.scandir returns has no public name
+        if not isinstance(path, int) and Path(path) == folder:
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
+def test_folder_that_cannot_be_listed_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: what is below is passed over in silence."""
+    write(tmp_path, {**in_order(), "docs/x.md": ""})
+    refuse_to_list(monkeypatch, tmp_path / "docs")
+    assert adopt("workspace", str(tmp_path)) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("docs:1: input.unreadable: cannot be listed: Permission denied; ")
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize("place", ["docs", "."])
+def test_validate_does_not_judge_half_a_copy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Broken: what could not be copied is missing, and the tests that pass are others."""
+    write(tmp_path, {**in_order(), "docs/x.md": ""})
+    refuse_to_list(monkeypatch, tmp_path / place)
+    programs = Programs()
+    assert adopt("workspace", str(tmp_path), "--validate", programs=programs) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("FAILED: copying: ")
+    assert "Permission denied" in said[0]
+    assert said[1] == "not run: uv lock: copying failed"
+    assert programs.asked == []
+
+
+def test_validate_copies_what_git_has_and_no_pipe(tmp_path: Path) -> None:
+    """Broken: a version that comes from tags is lost, or the copy waits for a pipe."""
+    write(tmp_path, {**in_order(), ".git/HEAD": "", "src/build/x.py": "", "src/__pycache__/x.pyc": ""})
+    os.mkfifo(tmp_path / "pipe")
+    programs = Programs()
+    assert adopt("workspace", str(tmp_path), "--validate", programs=programs) == 0
+    assert {".git/HEAD", "src/build/x.py"} <= programs.seen[0]
+    assert not {"pipe", "src/__pycache__"} & programs.seen[0]
 
 
 def test_validate_gives_one_verdict_a_step_in_a_scratch_copy(

@@ -81,6 +81,11 @@ def test_path_of_a_source_is_looked_for_though_a_project_cannot_be_read(tmp_path
     assert {each.rule for each in findings} == {"input.toml", "source.folder"}
 
 
+def test_files_of_no_project_are_read_all_the_same(tmp_path: Path) -> None:
+    """Broken: a folder without any pyproject.toml ends in an error."""
+    assert [each.rule for each in found(tmp_path, {"one.py": "import requests\n"})] == ["input.pyproject"]
+
+
 def test_files_of_another_project_are_left_to_it(tmp_path: Path) -> None:
     """Broken: what an example declares in its own pyproject.toml is asked of the package around it."""
     files = with_requests("packages/ai-dev-toolkit/examples/one")

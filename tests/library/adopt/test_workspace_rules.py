@@ -383,6 +383,13 @@ ONE_CHANGE = [
         4,
         code("# /// script\n# dependencies = [\n# ///\nimport httpx\n", "scripts/run.py"),
     ),
+    (
+        "import.undeclared",
+        "packages/ai-dev-toolkit/tests/test_it.py",
+        1,
+        code("import inside\n", "tests/test_it.py")
+        | {"packages/ai-dev-toolkit/tools/__init__.py": "", "packages/ai-dev-toolkit/tools/inside.py": ""},
+    ),
     ("input.python", "packages/ai-dev-toolkit/src/ai_dev_toolkit/more.py", 2, code("x = 1\ndef (:\n")),
 ]
 

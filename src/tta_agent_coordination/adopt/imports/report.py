@@ -7,17 +7,7 @@ from tta_agent_coordination.adopt import findings
 from tta_agent_coordination.adopt.findings import Finding
 from tta_agent_coordination.adopt.imports.plan import Plan
 
-__all__ = ["as_json", "as_text", "unwritten"]
-
-
-def unwritten(path: str, error: OSError) -> Finding:
-    """The finding for a file that could not be replaced."""
-    return Finding(
-        rule="input.unwritable",
-        file=path,
-        what=f"cannot be written: {error.strerror}",
-        remedy="give the user who runs this the right to write its folder; it was left as it is",
-    )
+__all__ = ["as_json", "as_text"]
 
 
 def as_text(plan: Plan, found: Sequence[Finding], written: Sequence[str]) -> str:
