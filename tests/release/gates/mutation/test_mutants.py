@@ -112,7 +112,9 @@ def test_words_for_a_person_are_inert(line: str, changed: str) -> None:
 def test_bound_of_a_type_variable_is_inert() -> None:
     """Only a checker reads it."""
     body = "(data: T) -> T:\n    return data\n"
-    assert mutant(f"def {{}}[T: A | B]{body}", f"def {{}}[T: A & B]{body}").inert is True
+    for word in ("def", "async def"):
+        before, after = (f"{word} {{}}[T: A {sign} B]{body}" for sign in "|&")
+        assert mutant(before, after).inert is True
     assert mutant("def {}(a=1):\n    return a\n", "def {}(a=2):\n    return a\n").inert is False
 
 
