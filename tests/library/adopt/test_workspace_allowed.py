@@ -67,7 +67,10 @@ from tests.library.adopt.trees import (
         | {
             TOOLKIT: in_order()[TOOLKIT].replace('dependencies = ["pyyaml>=6"]', 'dynamic = ["dependencies"]')
         },
-        replaced(TOOLKIT, 'license-files = ["LICENSE"]', "license-files = []"),
+        {
+            **without("packages/ai-dev-toolkit/LICENSE"),
+            TOOLKIT: in_order()[TOOLKIT].replace('license-files = ["LICENSE"]', "license-files = []"),
+        },
         {
             **without("packages/ai-dev-toolkit/LICENSE"),
             TOOLKIT: in_order()[TOOLKIT].replace('license-files = ["LICENSE"]\n', ""),
