@@ -409,7 +409,7 @@ async def test_answer_is_bytes_whatever_the_client_decodes(lane: ServerLane, dec
     first, *_ = CALLS["enqueue"]
     call = script.Call(script=first.script, keys=first.keys, args=first.args, read=list[Any])
     for _ in range(2):
-        await client.execute_command("SCRIPT FLUSH")
+        await client.script_flush()
         assert (await script.run(client, call))[0] == b"ok"
         assert (await script.run(client, call))[0] == b"ok"
     answers = await script.run_many(client, [call, call])
