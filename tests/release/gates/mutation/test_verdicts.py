@@ -86,6 +86,12 @@ def test_each_unexplained_survivor_and_untested_mutant_is_refused() -> None:
     assert problems[1].what == "no own test runs 'return 2' -> 'return 3'"
 
 
+def test_single_unexplained_mutant_is_refused_where_the_file_says_none() -> None:
+    """A module that is not named in the table may leave none."""
+    (problem,) = judge([measured(K, S)], Floors(percent={MODULE: 1}), [])
+    assert problem.remedy.endswith("report/mutation-survivors.toml has the entry")
+
+
 def test_unexplained_mutants_may_be_as_many_as_the_file_says() -> None:
     """A floor can be set before every survivor is looked at; one more is refused, and all are listed."""
     found = measured(K, S, N)
