@@ -344,5 +344,33 @@ def test_config_has_v0s_positions_and_defaults() -> None:
 def test_config_refuses_what_cannot_work(name: str, value: float) -> None:
     """Broken: a nonsensical number shows as a strange wait in production."""
     options: dict[str, Any] = {name: value}
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match=rf"^{name} "):
         RetryConfig(**options)
+
+
+def test_config_takes_fractions_of_a_second() -> None:
+    """Broken: a caller that has half a second cannot say so."""
+    assert RetryConfig(max_delay=0.5, deadline=0.5).max_delay == 0.5
+
+
+async def test_function_that_succeeds_at_once_is_called_once() -> None:
+    """Broken: a result that is no awaitable is awaited, or handed out as a coroutine."""
+    assert await retry_with_backoff(Flaky(0), AT_ONCE) == "fine"
+    assert retry_with_backoff(AT_ONCE)(Flaky(0))() == "fine"
+
+
+def test_wait_that_ends_at_the_deadline_is_too_long(
+    slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: an attempt begins when the caller's time is over."""
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    config = RetryConfig(max_retries=9, base_delay=1, exponential_base=1, jitter=False, deadline=1)
+    with pytest.raises(RetryExhaustedError, match="All 1 attempts"):
+        retry_with_backoff(config)(Flaky(9))()
+    config.deadline = 1.5
+    with pytest.raises(RetryExhaustedError, match="All 10 attempts"):
+        retry_with_backoff(config)(Flaky(10))()
+    assert slept == [1] * 9
+    config.deadline = 0.5
+    with retry_without_sleeping():
+        assert retry_with_backoff(config)(Flaky(3))() == "fine"
