@@ -330,6 +330,22 @@ def test_nonsense_is_not_taken_for_an_answer(answer: Any) -> None:
         CALLS["breaker_trip"].read(answer)
 
 
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (7, "^expected a list from a script, got int$"),
+        ([b"ok"], "^expected 7 elements from a script, got 1$"),
+        (["ok", *[b"1"] * 6], "^expected bytes from a script, got str$"),
+        ([b"tripped", b"open", b"x", *[b"1"] * 4], "^expected a number from a script, got 'x'$"),
+        ([b"tripped", b"a\xffb", *[b"1"] * 5], r"^not a breaker's record: 'tripped', 'a\\\\xffb'$"),
+    ],
+)
+def test_nonsense_is_named(answer: Any, says: str) -> None:
+    """Broken: an operator does not learn what answered in the place of Redis."""
+    with pytest.raises(BadReplyError, match=says):
+        CALLS["breaker_trip"].read(answer)
+
+
 def test_nonsense_is_not_taken_for_a_look() -> None:
     """Broken: as above, where the answer is longer."""
     good: list[Any] = [b"ok", b"open", b"1", b"1", b"0", b"0", b"1", b"", b"-1", b""]
