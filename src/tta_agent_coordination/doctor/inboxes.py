@@ -122,15 +122,14 @@ class Inboxes:
             yield Suspect(text=entry, lease=False, readable=False)
         beside = {_digest(entry) for entry in unreadable}
         surplus = {digest for digest, count in listed.items() if count > placed[digest]} - beside
-        if surplus or uncounted:
+        if surplus:
             async for entry in self._list(box.queue):
                 digest = _digest(entry)
-                uncounted.pop(digest, None)
                 if digest in surplus:
                     surplus.discard(digest)
                     yield Suspect(text=entry, lease=False, readable=message_of(entry) is not None)
-            for entry in uncounted.values():
-                yield Suspect(text=entry, lease=False, readable=True)
+        for entry in uncounted.values():
+            yield Suspect(text=entry, lease=False, readable=True)
 
     async def judge(
         self, box: _keys.Inbox, suspects: Sequence[Suspect], *, repair: bool

@@ -12,6 +12,7 @@ import redis.asyncio as aioredis
 from tests.library.conftest import MakeCoordinator
 from tests.library.doctor.support import BOX, died, examine, found_in, unchanged_by
 from tests.library.support.builders import WORLD, drain, send_ids, take
+from tests.library.support.commands import count_commands
 from tests.library.support.peek import Peek
 from tests.library.support.servers import Lane
 from tests.library.v0_model import V0Coordinator, die_at, v0_entry
@@ -157,6 +158,8 @@ async def test_text_that_nobody_can_read_no_longer_stops_v0(
     await v0.send(BOX, "message-1")
     with pytest.raises(ValueError, match="Unterminated string"):
         await v0.receive(BOX)
+    looked = await examine(client, clock, repair=False)
+    assert found_in(looked) == {"unreadable": len(texts)}
     report = await examine(client, clock)
     assert report.found["unreadable"] == len(texts)
     assert report.left == 0
@@ -347,6 +350,24 @@ async def test_long_lists_are_read_and_mended_in_pages(
     assert sorted(await peek.queue(WORLD)) == sorted(await peek.ready(WORLD))
     assert len(await peek.ready(WORLD)) == 2_400
     assert len({json.loads(entry)["message"]["message_id"] for entry in await peek.ready(WORLD)}) == 2_400
+
+
+@pytest.mark.parametrize(("bound", "scripts"), [("_STEPS_A_REPAIR", 1 + 1 + 17), ("_BYTES_A_SCRIPT", 3 * 50)])
+async def test_no_script_does_more_than_its_share(
+    bound: str,
+    scripts: int,
+    client: aioredis.Redis,
+    clock: ManualClock,
+    peek: Peek,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Broken: mending a long inbox holds the server for seconds, and everybody who waits for it."""
+    monkeypatch.setattr(inboxes, bound, 200)
+    await peek.raw("RPUSH", peek.key("queue", WORLD), *(v0_entry(BOX, f"ghost-{n}") for n in range(50)))
+    with count_commands(client) as counted:
+        assert found_in(await examine(client, clock)) == {"ghost": 50}
+    assert counted.names.count("EVALSHA") - counted.names.count("SCRIPT LOAD") == scripts
+    assert len(await peek.dead(WORLD)) == 50
 
 
 async def test_run_that_has_no_room_says_so_and_the_next_one_goes_on(

@@ -89,6 +89,25 @@ async def test_agent_that_leaves_or_comes_meanwhile_is_no_debris(client: aioredi
     assert await names_in(peek, "ao:agents:index") == ["ao:agents:late:1", "ao:agents:new:1"]
 
 
+async def test_agent_that_is_something_else_at_the_last_look_is_left_for_the_next_run(
+    client: aioredis.Redis, peek: Peek
+) -> None:
+    """Broken: a report says of an agent that it was mended, and it was not."""
+    await peek.raw("SADD", "ao:agents:index", "ao:agents:world:1")
+    looks = 0
+
+    async def settle() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            await peek.raw("DEL", "ao:agents:index")
+            await put(peek, "ao:agents:world:1")
+
+    assert found_in(await examine(client, settle=settle)) == {}
+    assert await names_in(peek, "ao:agents:index") == []
+    assert found_in(await examine(client)) == {"unlisted": 1}
+
+
 async def test_many_agents_are_looked_at_in_pages(
     client: aioredis.Redis, peek: Peek, monkeypatch: pytest.MonkeyPatch
 ) -> None:
