@@ -15,6 +15,7 @@ from tests.library.registries.test_liveness import names, sweep
 from tests.library.support.servers import Lane
 from tests.library.support.waiting import eventually
 from tta_agent_coordination import AgentEventKind, Liveness, RedisAgentRegistry, RedisMessageCoordinator
+from tta_agent_coordination.registries._tasks import ending
 from tta_agent_coordination.testing import ManualClock
 
 
@@ -159,3 +160,18 @@ async def test_watch_that_is_closed_while_it_waits_ends_without_a_word(
     assert await asyncio.wait_for(following, timeout=10) == []
     assert "closed" in repr(watch)
     assert "subscription lost" not in caplog.text
+
+
+async def test_ending_what_has_gone_meanwhile_waits_for_nothing() -> None:
+    """Broken: whoever awaits the end of heartbeats late waits for a task that is no longer there."""
+
+    async def endless() -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(endless())
+    await asyncio.sleep(0)
+    pending = ending(task)
+    await asyncio.wait([task])
+    await pending
+    await pending
+    assert task.cancelled()

@@ -9,15 +9,17 @@ import contextlib
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.library.resilience.calls import refused, succeed, trip
 from tests.library.resilience.conftest import MakeBreaker
 from tests.library.support.servers import Lane, RealLane
 from tests.library.support.waiting import eventually
-from tta_agent_coordination.resilience import CircuitBreaker, CircuitBreakerConfig
+from tta_agent_coordination.resilience import CircuitBreaker, CircuitBreakerConfig, _breaker_push
 from tta_agent_coordination.testing import ManualClock
 
 ONE_FAILURE = CircuitBreakerConfig(failure_threshold=1)
+CHANNEL = b"ao:cb:changes"
 
 
 def other_tasks() -> set[asyncio.Task[Any]]:
@@ -127,3 +129,81 @@ def test_breaker_binds_to_no_loop_before_its_first_call(loops: int, clock: Manua
     for _ in range(loops):
         with asyncio.Runner() as runner:
             assert runner.run(breaker.call(succeed)) == "fine"
+
+
+class Ear:
+    """Somebody who wants to hear of changes, and counts."""
+
+    def __init__(self) -> None:
+        self.looks, self.changes = 0, 0
+
+    def look_again(self) -> None:
+        """Note that changes may have been missed."""
+        self.looks += 1
+
+    def changed_elsewhere(self, record: object) -> None:
+        """Note a change."""
+        del record
+        self.changes += 1
+
+
+async def test_subscription_that_breaks_for_good_is_made_again_and_everybody_looks(
+    lane: Lane, client: Any, make_breaker: MakeBreaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Broken: a client without retries is deaf after an outage, or does not know what it missed."""
+    own: Any = lane.client()
+    pubsub, broken, ear = own.pubsub, 1, Ear()
+
+    def breaking() -> Any:
+        nonlocal broken
+        made: Any = pubsub()
+        if broken:
+            broken -= 1
+
+            async def refuse(*_: Any, **__: Any) -> None:
+                raise RedisConnectionError("gone")
+
+            made.get_message = refuse
+        return made
+
+    own.pubsub = breaking
+    with caplog.at_level("INFO"):
+        _breaker_push.join(own, CHANNEL, "svc", ear)
+        await eventually("it has looked twice", lambda: ear.looks == 2)
+    assert "the subscription to b'ao:cb:changes' broke (gone), subscribing again" in caplog.text
+    await eventually("it listens", lambda: _listens(client))
+    await trip(make_breaker())
+    await eventually("it heard", lambda: ear.changes == 1)
+    await _breaker_push.leave(own, CHANNEL, "svc", ear)
+    await eventually("every task has ended", lambda: not other_tasks())
+
+
+async def test_leaving_twice_or_without_having_joined_takes_nobody_elses_place(lane: Lane) -> None:
+    """Broken: a breaker that is closed twice ends the subscription of its twin."""
+    own, ear, twin = lane.client(), Ear(), Ear()
+    _breaker_push.join(own, CHANNEL, "svc", ear)
+    _breaker_push.join(own, CHANNEL, "svc", twin)
+    listener = _breaker_push._listeners[(id(own), CHANNEL)]
+    assert repr(listener) == "ChangeListener(b'ao:cb:changes', ['svc'])"
+    for _ in range(2):
+        await _breaker_push.leave(own, CHANNEL, "svc", ear)
+        await _breaker_push.leave(own, CHANNEL, "another", ear)
+    assert listener.is_alive
+    await _breaker_push.leave(own, CHANNEL, "svc", twin)
+    await _breaker_push.leave(own, CHANNEL, "svc", twin)
+    assert not other_tasks()
+
+
+def test_leaving_in_a_later_loop_waits_for_nobody(sync_lane: tuple[asyncio.Runner, Lane]) -> None:
+    """Broken: closing a breaker in a second event loop waits for a task of the first one, which is over."""
+    runner, lane = sync_lane
+    own, ear = lane.client(), Ear()
+
+    async def join() -> None:
+        _breaker_push.join(own, CHANNEL, "svc", ear)
+        await eventually("it has looked", lambda: ear.looks == 1)
+
+    with asyncio.Runner() as first:
+        first.run(join())
+    runner.run(_breaker_push.leave(own, CHANNEL, "svc", ear))
+    assert (id(own), CHANNEL) not in _breaker_push._listeners
