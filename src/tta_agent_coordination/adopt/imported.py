@@ -181,10 +181,12 @@ def _beside_tests(project: Project, workspace: Workspace) -> set[str]:
         if not path.endswith(".py") or workspace.owner(path) is not project:
             continue
         folder, _, name = path.rpartition("/")
-        if name == "__init__.py":
-            folder, _, name = folder.rpartition("/")
-        if f"{folder}/__init__.py".lstrip("/") not in workspace.paths:
+        if name != "__init__.py" and f"{folder}/__init__.py".lstrip("/") not in workspace.paths:
             found.add(name.removesuffix(".py"))
+        # Its folder is a package too, with or without an __init__.py, unless it holds tests and no more.
+        folder, _, package = folder.rpartition("/")
+        if not name.startswith("test_") and f"{folder}/__init__.py".lstrip("/") not in workspace.paths:
+            found.add(package)
     return found
 
 

@@ -116,6 +116,8 @@ from tests.library.adopt.trees import (
             )
         },
         code("import src.ai_dev_toolkit\n", "tests/test_it.py"),
+        code("from protos import x_pb2\n", "tests/test_it.py")
+        | {"packages/ai-dev-toolkit/tests/protos/x_pb2.py": ""},
         code("import beside\n") | {"packages/ai-dev-toolkit/src/ai_dev_toolkit/beside.py": ""},
         replaced(TOOLKIT, ">=3.12", "<4,>=3.12.0"),
         replaced(TOOLKIT, ">=3.12", "~=3.12"),

@@ -29,6 +29,14 @@ from tta_agent_coordination.adopt.tables import line_of, strings
 from tta_agent_coordination.adopt.tree import matches
 
 
+def excluding_the_framework() -> dict[str, str]:
+    """Return one pyproject: a root that keeps out what another member requires."""
+    files = replaced(
+        "pyproject.toml", '["packages/*"]', '["packages/*"]\nexclude = ["packages/tta-ai-framework"]'
+    )
+    return {"pyproject.toml": files["pyproject.toml"]}
+
+
 def test_workspace_in_order_breaks_no_rule(tmp_path: Path) -> None:
     """Broken: a person cannot reach zero findings."""
     assert found(tmp_path, in_order()) == []
@@ -49,6 +57,19 @@ ONE_CHANGE = [
             "pyproject.toml", '["packages/*"]', '["packages/*"]\nexclude = ["./packages/ai-dev-toolki[t]/"]'
         )
         | {"packages/ai-dev-toolkit/sub/readme": ""},
+    ),
+    (
+        "workspace.member",
+        "pyproject.toml",
+        9,
+        replaced(ENGINE, "workspace = true", 'path = "../tta-ai-framework"') | excluding_the_framework(),
+    ),
+    (
+        "workspace.member",
+        "pyproject.toml",
+        9,
+        replaced(ENGINE, "[tool.uv.sources]\ntta-ai-framework = { workspace = true }\n", "")
+        | excluding_the_framework(),
     ),
     ("workspace.member", TOOLKIT, 15, toolkit_with("\n[tool.uv]\nmanaged = false\n")),
     ("workspace.folder", "pyproject.toml", 9, {**in_order(), "packages/other/readme": "no pyproject"}),
@@ -389,6 +410,12 @@ ONE_CHANGE = [
         1,
         code("import inside\n", "tests/test_it.py")
         | {"packages/ai-dev-toolkit/tools/__init__.py": "", "packages/ai-dev-toolkit/tools/inside.py": ""},
+    ),
+    (
+        "import.undeclared",
+        "packages/ai-dev-toolkit/tests/redis/test_it.py",
+        1,
+        code("import redis\n", "tests/redis/test_it.py"),
     ),
     ("input.python", "packages/ai-dev-toolkit/src/ai_dev_toolkit/more.py", 2, code("x = 1\ndef (:\n")),
 ]
