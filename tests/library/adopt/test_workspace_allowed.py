@@ -9,6 +9,7 @@ import pytest
 from tests.library.adopt.trees import (
     CI,
     ENGINE,
+    FRAMEWORK,
     TOOLKIT,
     built_by,
     code,
@@ -116,6 +117,14 @@ from tests.library.adopt.trees import (
             )
         },
         code("import src.ai_dev_toolkit\n", "tests/test_it.py"),
+        replaced(TOOLKIT, 'version = "1.0"', 'version = "1.1.dev2"'),
+        replaced(ENGINE, "tta-ai-framework>=0.1", "tta-ai-framework[made]>=0.1")
+        | {
+            FRAMEWORK: in_order()[FRAMEWORK].replace(
+                'version = "0.1"', 'version = "0.1"\ndynamic = ["optional-dependencies"]'
+            )
+        },
+        replaced(TOOLKIT, ":: 3.12", ':: 3.12", "Programming Language :: Python :: 3.x'),
         code("from protos import x_pb2\n", "tests/test_it.py")
         | {"packages/ai-dev-toolkit/tests/protos/x_pb2.py": ""},
         code("import beside\n") | {"packages/ai-dev-toolkit/src/ai_dev_toolkit/beside.py": ""},

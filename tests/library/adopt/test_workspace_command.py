@@ -10,11 +10,19 @@ from typing import Any
 
 import pytest
 
-from tests.library.adopt.trees import ENGINE, PACKAGES, TOOLKIT, Programs, adopt, in_order, replaced, write
+from tests.library.adopt.trees import (
+    ENGINE,
+    FRAMEWORK,
+    PACKAGES,
+    TOOLKIT,
+    Programs,
+    adopt,
+    in_order,
+    replaced,
+    write,
+)
 from tta_agent_coordination.adopt.running import run
 from tta_agent_coordination.adopt.validate import STEPS
-
-FRAMEWORK = "packages/tta-ai-framework/pyproject.toml"
 
 
 def astray() -> dict[str, str]:

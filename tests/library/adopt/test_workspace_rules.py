@@ -258,6 +258,7 @@ ONE_CHANGE = [
     ("python.requires", TOOLKIT, 8, replaced(TOOLKIT, ">=3.12", ">=3.11")),
     ("python.requires", TOOLKIT, 8, replaced(TOOLKIT, ">=3.12", ">=3.12.1")),
     ("python.requires", TOOLKIT, 8, replaced(TOOLKIT, ">=3.12", ">=3.12,<3.14")),
+    ("python.requires", TOOLKIT, 8, replaced(TOOLKIT, ">=3.12", ">=3.12,!=3.13.2")),
     (
         "python.requires",
         TOOLKIT,

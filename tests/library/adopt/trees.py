@@ -70,6 +70,7 @@ PACKAGES = {
 
 
 ENGINE = "packages/tta-narrative-engine/pyproject.toml"
+FRAMEWORK = "packages/tta-ai-framework/pyproject.toml"
 TOOLKIT = "packages/ai-dev-toolkit/pyproject.toml"
 CI = ".github/workflows/ci.yml"
 
