@@ -135,6 +135,8 @@ from tests.library.adopt.trees import (
         more("docs/ruff.toml", "target-version = 'py38'\n"),
         toolkit_with("\n[tool.mypy]\npython_version = 3.12\n"),
         replaced(CI, '["3.12", "3.13"]', '">=3.9 <3.14"  # 3.8'),
+        replaced(CI, '["3.12", "3.13"]', '">= 3.9"'),
+        {**in_order(), ".python-version": "# no 3.10\n3.12  # not 3.11\n"},
         replaced("Dockerfile", "COPY . .", "# FROM python:3.9\nCOPY python:3.9 ."),
         replaced("Dockerfile", "3.12-slim", "3.13.1-slim@sha256:0f"),
     ],

@@ -348,6 +348,7 @@ ONE_CHANGE = [
         replaced(CI, "matrix.python-version }}", "x }}\n      - run: uv python install 3.13 3.11"),
     ),
     ("python.workflow", CI, 3, replaced(CI, "jobs:", 'env:\n  UV_PYTHON: "3.11"\njobs:')),
+    ("python.workflow", CI, 3, replaced(CI, "jobs:", 'env:\n  PYTHON_VERSION: "3.11"\njobs:')),
     (
         "python.workflow",
         CI,
