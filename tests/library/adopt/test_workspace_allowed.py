@@ -116,6 +116,10 @@ from tests.library.adopt.trees import (
                 'dependencies = ["pyyaml>=6"]', 'dynamic = ["dependencies"]'
             )
         },
+        code(
+            '#!/usr/bin/env python\n# /// script\n# dependencies = ["HTTPX[http2]>=0.27"]\n#\n# ///\nimport httpx\n',
+            "run.py",
+        ),
         code("import src.ai_dev_toolkit\n", "tests/test_it.py"),
         replaced(TOOLKIT, 'version = "1.0"', 'version = "1.1.dev2"'),
         replaced(ENGINE, "tta-ai-framework>=0.1", "tta-ai-framework[made]>=0.1")
