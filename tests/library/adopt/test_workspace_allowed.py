@@ -117,7 +117,8 @@ from tests.library.adopt.trees import (
             )
         },
         code(
-            '#!/usr/bin/env python\n# /// script\n# dependencies = ["HTTPX[http2]>=0.27"]\n#\n# ///\nimport httpx\n',
+            "#!/usr/bin/env python\n# /// script\n"
+            '# dependencies = ["HTTPX[http2]>=0.27"]\n#\n# ///\nimport httpx\n',
             "run.py",
         ),
         code("import src.ai_dev_toolkit\n", "tests/test_it.py"),
