@@ -11,7 +11,7 @@ from importlib import metadata
 
 import redis.asyncio as aioredis
 
-from benchmarks import backlog, breaker, coalescing, cycle, memory, registry, waiting, workspace
+from benchmarks import adoption, backlog, breaker, coalescing, cycle, memory, registry, waiting, workspace
 from benchmarks.server import started_server
 
 LIBRARIES = ("redis", "pydantic", "hiredis", "tenacity", "stamina", "pybreaker", "purgatory", "aiobreaker")
@@ -58,6 +58,7 @@ PARTS: dict[str, Callable[..., Awaitable[None]]] = {
     "waiting": waiting.run,
     "registry": registry.run,
     "workspace": workspace.run,
+    "adoption": adoption.run,
 }
 
 

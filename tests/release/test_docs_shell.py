@@ -24,6 +24,8 @@ from packaging.requirements import Requirement
 
 from release.__main__ import STAGES, parse
 from release.rules.workflows import nox_line, sessions
+from tests.library.adopt.trees import write
+from tests.library.adopt.tta_tree import tta
 from tests.library.support.servers import embedded_gap, started_server
 from tests.release.test_docs import TEXTS
 from tests.release.test_validate_package import committed
@@ -334,18 +336,38 @@ def beside_a_workspace(desk: Desk) -> None:
     desk.words["PATH"] = str(root.parent)
 
 
+def beside_tta(desk: Desk) -> None:
+    """The page is read by who maintains TTA: a repository of its shape lies beside the checkout."""
+    in_a_checkout(desk)
+    desk.words["PATH"] = str(write(desk.folder / "tta", tta()))
+
+
 BEGIN: Mapping[str, Callable[[Desk], None]] = {
+    "docs/TTA_MIGRATION_GUIDE.md": beside_tta,
     "README.md": in_a_checkout,
     "docs/how-to/observe.md": in_a_checkout,
     "docs/how-to/release.md": in_a_checkout,
     "docs/how-to/workspace.md": beside_a_workspace,
 }
 EXPECTED: Mapping[str, Mapping[str, int]] = {
+    "docs/TTA_MIGRATION_GUIDE.md": {
+        "tta-adopt status PATH": 1,
+        **{f"tta-adopt imports PATH --{way}": 1 for way in ("shim", "rewrite")},
+        **{f"tta-adopt imports PATH --{way} --apply": 1 for way in ("shim", "rewrite")},
+    },
     "docs/how-to/workspace.md": {"tta-adopt workspace PATH": 1, "tta-adopt workspace PATH --fix": 1},
 }
-"""Page -> line -> its exit code, where that is not 0: a workspace without a lock has a finding left."""
+"""Page -> line -> its exit code, where that is not 0: a workspace without a lock has a finding left, and
+TTA's code has places for a person."""
 
 PRINTED: Mapping[str, Sequence[str]] = {
+    "docs/TTA_MIGRATION_GUIDE.md": (
+        "[ ] every copy re-exports what moved: 20 modules",
+        "+class AgentId(BaseAgentId, frozen=True):",
+        "20 of 20 files written: 20 modules re-exported",
+        "agent-id.type: ",
+        "42 statements rewritten, 19 of them split",
+    ),
     "README.md": ("draft-1: done at delivery 2", "left in the inbox: 0"),
     "docs/how-to/observe.md": ("Successfully installed tta-agent-coordination",),
     "docs/how-to/release.md": ("[new tag]", "v0.2.0 -> v0.2.0"),

@@ -5,7 +5,7 @@ Pure: a syntax tree and what its imports name in, findings out.
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tta_agent_coordination.adopt.findings import Finding
 from tta_agent_coordination.adopt.imports.copies import Copies, ours
@@ -36,21 +36,19 @@ def by_hand(path: str, tree: ast.Module, copies: Copies) -> Iterator[Finding]:
         tree: Its syntax tree.
         copies: Where v0 is.
     """
-    names_v0 = _imports_v0(path, tree, copies)
-    found = [*_imports(path, tree, copies), *_classes(path, tree, copies)]
-    if names_v0 or any(path.startswith(f"{copy.folder}/") for copy in copies.all):
-        holders = Holders(tree)
-        parents = {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
-        for node in ast.walk(tree):
+    nodes = [*ast.walk(tree)]
+    found = [*_imports(path, nodes, copies), *_classes(path, tree, copies), *_texts(path, nodes, copies)]
+    inside = any(path.startswith(f"{copy.folder}/") for copy in copies.all)
+    if inside or _imports_v0(path, nodes, copies):
+        holders = Holders(nodes)
+        parents = {child: parent for parent in nodes for child in ast.iter_child_nodes(parent)}
+        for node in nodes:
             found += _agent_ids(path, node, holders, parents)
             found += _private(path, node, holders)
+            found += _private_of_subclass(path, node, holders)
             found += _keys(path, node, parents)
             found += _search_path(path, node)
             found += _collectors(path, node)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef):
-                found += _private_of_subclass(path, node, holders)
-    found += _texts(path, tree, copies)
     yield from sorted({(each.line, each.rule, each.what): each for each in found}.values(), key=_place)
 
 
@@ -58,9 +56,9 @@ def _place(finding: Finding) -> tuple[int, str, str]:
     return finding.line, finding.rule, finding.what
 
 
-def _imports_v0(path: str, tree: ast.Module, copies: Copies) -> bool:
+def _imports_v0(path: str, nodes: Sequence[ast.AST], copies: Copies) -> bool:
     """Whether a file imports from a copy of v0, or from this package in its place."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom):
             if not node.level and ours(node.module):
                 return True
@@ -71,9 +69,9 @@ def _imports_v0(path: str, tree: ast.Module, copies: Copies) -> bool:
     return False
 
 
-def _imports(path: str, tree: ast.Module, copies: Copies) -> Iterator[Finding]:
+def _imports(path: str, nodes: Sequence[ast.AST], copies: Copies) -> Iterator[Finding]:
     """`import.module`, `import.star`: what gives moved names without naming them."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 named = copies.named(path, 0, alias.name)
@@ -203,8 +201,10 @@ def _private(path: str, node: ast.AST, holders: Holders) -> Iterator[Finding]:
         yield _reached(path, getattr(node, "lineno", 1), kind, name)
 
 
-def _private_of_subclass(path: str, node: ast.ClassDef, holders: Holders) -> Iterator[Finding]:
+def _private_of_subclass(path: str, node: ast.AST, holders: Holders) -> Iterator[Finding]:
     """`private.attribute`: v0's private names on `self`, in a subclass of a class that moved."""
+    if not isinstance(node, ast.ClassDef):
+        return
     kind = next((kind for base in node.bases if (kind := holders.of_class(last_name(base)))), "")
     moved = _KEPT.get(kind, frozenset[str]())
     for each in ast.walk(node):
@@ -273,9 +273,9 @@ def _collectors(path: str, node: ast.AST) -> Iterator[Finding]:
         )
 
 
-def _texts(path: str, tree: ast.Module, copies: Copies) -> Iterator[Finding]:
+def _texts(path: str, nodes: Sequence[ast.AST], copies: Copies) -> Iterator[Finding]:
     """`text.module`: a moved module in a text, as for mock.patch and importlib."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             continue
         if not _DOTTED.match(node.value) or "orchestration" not in node.value:

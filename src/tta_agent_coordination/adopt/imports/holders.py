@@ -41,13 +41,12 @@ class Holders:
     """What each name of one file holds.
 
     Args:
-        tree: The file.
+        nodes: The syntax tree of the file, its nodes in any order.
     """
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, nodes: Sequence[ast.AST]) -> None:
         self._classes = {name: name for name in KINDS} | _FAMILIES
         self._kinds: dict[str, str] = {}
-        nodes = [*ast.walk(tree)]
         for node in nodes:
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:

@@ -8,7 +8,7 @@ import difflib
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from pathlib import PurePosixPath
@@ -73,13 +73,7 @@ class Plan:
         """The findings with the lines of the files as they are before the change."""
         lines = {path: _lines_before(self.old[path], text) for path, text in self.new.items()}
         return tuple(
-            Finding(
-                rule=each.rule,
-                file=each.file,
-                line=lines[each.file].get(each.line, 1) if each.file in lines else each.line,
-                what=each.what,
-                remedy=each.remedy,
-            )
+            replace(each, line=lines[each.file].get(each.line, 1)) if each.file in lines else each
             for each in self.findings
         )
 
