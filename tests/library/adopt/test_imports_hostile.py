@@ -112,7 +112,7 @@ def test_mark_at_the_beginning_and_the_rights_of_a_file_are_kept(tmp_path: Path)
         ("x.py", "from src.agent_orchestration.models import AgentId\n", None),
         ("x.py", "from src.agent_orchestration import AgentMessage\n", OURS),
         ("x.py", "from src.agent_orchestration import OrchestrationRequest, Missing\n", None),
-        ("x.py", "from src.agent_orchestration.router import AgentId\n", None),
+        ("x.py", "from src.agent_orchestration.enhanced_coordinator import AgentMessage\n", None),
         ("x.py", "from src.agent_orchestration.messaging import AgentMessage\n", OURS),
         ("x.py", "from src.agent_orchestration.coordinators import RedisMessageCoordinator\n", None),
         ("x.py", "from src.agent_orchestration.gone import AgentMessage\n", None),
