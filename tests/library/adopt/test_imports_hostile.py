@@ -187,6 +187,13 @@ def test_modules_that_import_each_other_end(tmp_path: Path) -> None:
     assert plan.make(read_workspace(root), rewriting=True).new == {}
 
 
+def test_dots_beyond_the_tree_name_nothing() -> None:
+    """Broken: an import that leads out of the tree is taken for one of a copy at its top."""
+    copies = Copies(["agent_orchestration/models.py", "agent_orchestration/metrics.py"], {})
+    assert copies.named("x.py", 1, "agent_orchestration.models") is not None
+    assert copies.named("x.py", 2, "agent_orchestration.models") is None
+
+
 def test_nearest_copy_is_the_one_that_a_name_means() -> None:
     """Broken: an archive decides what an import of the living code gets."""
     paths = [

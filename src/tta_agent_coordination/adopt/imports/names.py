@@ -35,10 +35,9 @@ class Piece:
         return self.asname or self.name
 
     @property
-    def order(self) -> tuple[int, str, str]:
-        """Where it stands in a sorted statement: constants, classes, the rest."""
-        rank = 0 if self.name.isupper() else 1 if self.name[:1].isupper() else 2
-        return rank, self.name, self.asname
+    def order(self) -> tuple[str, str]:
+        """Where it stands in a sorted statement: classes before functions, as capitals come first."""
+        return self.name, self.asname
 
 
 def module_text(node: cst.ImportFrom) -> str:
