@@ -215,6 +215,14 @@ def test_long_statements_get_brackets_at_any_depth() -> None:
     )
 
 
+def test_depth_ends_with_its_block() -> None:
+    """Broken: a statement that fits gets brackets because of a block above it."""
+    text = "def f():\n    if x:\n        if y:\n            pass\n"
+    assert rewritten(f"{text}from .models import AgentMessage, MessagePriority, MessageType\n") == (
+        f"{text}from tta_agent_coordination import AgentMessage, MessagePriority, MessageType\n"
+    )
+
+
 def test_statements_that_share_a_line_go_on_sharing_it() -> None:
     """Broken: a suite of one line is cut in two."""
     assert rewritten("if x: from .models import AgentType, RoutingKey; y = 1\n") == (
