@@ -165,6 +165,13 @@ def test_statements_of_one_run_are_joined() -> None:
     )
 
 
+def test_blank_line_before_a_joined_statement_stays() -> None:
+    """Broken: two groups of imports grow into one."""
+    assert rewritten(
+        "from .interfaces import AgentProxy\n\nfrom .messaging import FailureType\nimport zlib\n"
+    ) == ("from tta_agent_coordination import AgentProxy, FailureType\n\nimport zlib\n")
+
+
 def test_statement_with_a_comment_stands_alone() -> None:
     """Broken: a comment speaks about names that it was not written for."""
     assert rewritten(
@@ -181,6 +188,8 @@ def test_existing_statements_of_the_package_are_not_joined_for_nothing() -> None
     """Broken: the second run changes what a person wrote."""
     text = "from tta_agent_coordination import AgentWorker\nfrom tta_agent_coordination import AgentId\n"
     assert rewritten(text) == text
+    after = "x = 1\nfrom {} import RoutingKey\n".format
+    assert rewritten(text + after(".models")) == text + after("tta_agent_coordination")
 
 
 def test_the_last_statement_may_vanish_into_an_earlier_one() -> None:
