@@ -43,7 +43,7 @@ def places(root: Path, code: str, *, head: str = IMPORT) -> list[tuple[str, int,
         "async def f(self): return (await self.get_agent_id()).agent_id.type.value\n",
         "def f(a): return a.target_agent_id.type.value\n",
         "class Ours(AgentId): pass\ndef f(x: Ours): return x.type.value\n",
-        "def f(a): return [aid.type.value for aid in a.agent_ids]\n",
+        "def f(a): return [each.type.value for each in a.recipients]\n",
         "async def f(xs): \n    async for sender in xs: sender.type.value\n",
     ],
 )

@@ -230,6 +230,12 @@ def test_depth_ends_with_its_block() -> None:
     assert rewritten(f"{text}from .models import AgentMessage, MessagePriority, MessageType\n") == (
         f"{text}from tta_agent_coordination import AgentMessage, MessagePriority, MessageType\n"
     )
+    inside = text.replace("pass", "from .models import AgentMessage, MessagePriority, MessageType")
+    assert rewritten(inside).endswith(
+        "coordination import (\n"
+        + "".join(f"                {name},\n" for name in ("AgentMessage", "MessagePriority", "MessageType"))
+        + "            )\n"
+    )
 
 
 def test_statements_that_share_a_line_go_on_sharing_it() -> None:
