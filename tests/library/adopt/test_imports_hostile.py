@@ -187,6 +187,24 @@ def test_modules_that_import_each_other_end(tmp_path: Path) -> None:
     assert plan.make(read_workspace(root), rewriting=True).new == {}
 
 
+@pytest.mark.parametrize(
+    ("code", "stays"),
+    [
+        ("import src.agent_orchestration.messaging as m\n", True),
+        ("from src.agent_orchestration import messaging\n", True),
+        ("from src.agent_orchestration.messaging import *\n", True),
+        ("patch('src.agent_orchestration.messaging.AgentMessage')\n", True),
+        ("from src.agent_orchestration.messaging import AgentMessage\n", True),
+        ("from src.agent_orchestration.messaging import FailureType\n", False),
+    ],
+)
+def test_module_keeps_what_somebody_may_take_from_it(tmp_path: Path, code: str, stays: bool) -> None:
+    """Broken: re-exports, which change no consumer, break one that takes a name by way of its module."""
+    write(tmp_path, {**copy(A), "x.py": code})
+    new = plan.make(read_workspace(tmp_path), rewriting=False).new[f"{A}/messaging.py"]
+    assert ("AgentMessage" in new) is stays
+
+
 def test_dots_beyond_the_tree_name_nothing() -> None:
     """Broken: an import that leads out of the tree is taken for one of a copy at its top."""
     copies = Copies(["agent_orchestration/models.py", "agent_orchestration/metrics.py"], {})
