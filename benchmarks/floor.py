@@ -9,6 +9,7 @@ import redis.asyncio as aioredis
 from redis.client import NEVER_DECODE
 
 SEND = "return redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])"
+SEND_AND_WAKE = "redis.call('ZADD', KEYS[2], '0', '1') return redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])"
 RECEIVE = """
 local hit = redis.call('ZRANGE', KEYS[1], 0, 0)
 if not hit[1] then return nil end
@@ -27,14 +28,16 @@ class Digests:
     """The floor's scripts as the server knows them."""
 
     send: str
+    send_and_wake: str
     receive: str
     ack: str
 
 
 async def load(client: aioredis.Redis) -> Digests:
     """Load the floor's scripts."""
-    send, receive, ack = [await client.script_load(text) for text in (SEND, RECEIVE, ACK)]
-    return Digests(send=_text(send), receive=_text(receive), ack=_text(ack))
+    texts = (SEND, SEND_AND_WAKE, RECEIVE, ACK)
+    send, wake, receive, ack = [_text(await client.script_load(text)) for text in texts]
+    return Digests(send=send, send_and_wake=wake, receive=receive, ack=ack)
 
 
 def _text(digest: bytes | str) -> str:
@@ -49,9 +52,14 @@ class Floor:
         self._digests = digests
         self._entry = entry
 
-    async def send(self, number: int) -> None:
+    async def send(self, number: int, *, wake: bool = False) -> None:
         entry = b"%s%016d" % (self._entry[:-16], number)
-        await self._client.execute_command("EVALSHA", self._digests.send, 1, b"floor:z", number, entry, **RAW)
+        keys = (
+            (self._digests.send_and_wake, 2, b"floor:z", b"floor:wake")
+            if wake
+            else (self._digests.send, 1, b"floor:z")
+        )
+        await self._client.execute_command("EVALSHA", *keys, number, entry, **RAW)
 
     async def receive(self, number: int) -> bytes:
         token = b"res_%016d" % number

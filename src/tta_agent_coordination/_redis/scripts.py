@@ -176,19 +176,20 @@ def reserve(
     def read(answer: list[Any]) -> Reserved:
         status = status_of(answer[0])
         if status is Status.OK:
+            deadline, deliveries, requeued, dead = map(int, answer[2].split(b"|"))
             return Reserved(
                 status=status,
-                token=text_of(answer[1]),
-                entry=answer[2],
-                deadline_us=int(answer[3]),
-                deliveries=int(answer[4]),
-                requeued=int(answer[5]),
-                dead=int(answer[6]),
+                token=token,
+                entry=answer[1],
+                deadline_us=deadline,
+                deliveries=deliveries,
+                requeued=requeued,
+                dead=dead,
             )
         if status is Status.STALE:
             return Reserved(status=status)
-        pause = int(answer[4]) if status is Status.EMPTY else -1
-        return Reserved(status=status, requeued=int(answer[2]), dead=int(answer[3]), pause_us=pause)
+        requeued, dead, *pause = map(int, answer[2].split(b"|"))
+        return Reserved(status=status, requeued=requeued, dead=dead, pause_us=pause[0] if pause else -1)
 
     return Call(
         script=_RESERVE,
@@ -277,10 +278,11 @@ def exchange(
         status = Status(text_of(answer[0]))
         if status is Status.STALE:
             return Exchanged(status=status)
-        parts = answer[5:]
+        held, _, dead, pause = answer[1].split(b"|")
+        facts = (fact.split(b"|") for fact in answer[3::2])
         return Exchanged(
             status=status,
-            held=tuple(mark == "1" for mark in text_of(answer[1])),
+            held=tuple(mark == "1" for mark in text_of(held)),
             taken=tuple(
                 Reserved(
                     status=Status.OK,
@@ -289,12 +291,10 @@ def exchange(
                     deadline_us=int(deadline),
                     deliveries=int(deliveries),
                 )
-                for token, entry, deadline, deliveries in zip(
-                    parts[::4], parts[1::4], parts[2::4], parts[3::4], strict=True
-                )
+                for entry, (token, deadline, deliveries) in zip(answer[2::2], facts, strict=True)
             ),
-            dead=int(answer[3]),
-            pause_us=int(answer[4]),
+            dead=int(dead),
+            pause_us=int(pause),
         )
 
     return Call(

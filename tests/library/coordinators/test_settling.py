@@ -31,6 +31,29 @@ async def test_ack_removes_every_trace(coordinator: RedisMessageCoordinator, pee
     assert await peek.deadlines(WORLD) == {}
 
 
+async def test_ack_without_an_audit_list_removes_every_trace(
+    make_coordinator: MakeCoordinator, clock: ManualClock, peek: Peek
+) -> None:
+    """Broken: with `audit="off"` what came back before is acknowledged with an error, or leaves a count.
+
+    Or a list that is not ours loses its first element.
+    """
+    coordinator = make_coordinator(audit="off")
+    await peek.raw("RPUSH", peek.key("queue", WORLD), "of v0")
+    await send_ids(coordinator, ["first-1", "second-2"])
+    assert await coordinator.receive(WORLD, 1) is not None
+    clock.advance(2)
+    again = await take(coordinator, WORLD)
+    assert (id_of(again), again.deliveries) == ("first-1", 2)
+    assert await coordinator.ack(WORLD, again.token) is True
+    assert await coordinator.ack(WORLD, again.token) is False
+    assert await peek.raw("EXISTS", peek.key("lapses", WORLD)) == 0
+    assert await drain(coordinator) == ["second-2"]
+    assert await peek.queue(WORLD) == ["of v0"]
+    await peek.raw("DEL", peek.key("queue", WORLD))
+    assert not {key for key in await peek.keys() if ":op:" not in key and ":inboxes" not in key}
+
+
 async def test_ack_a_second_time_is_false(coordinator: RedisMessageCoordinator) -> None:
     """Broken: a second call is a second operation, and there is nothing left to acknowledge."""
     await coordinator.send_message(INPUT, WORLD, make_message())

@@ -26,13 +26,13 @@ local HIGH, NORMAL, LOW, QUEUE, WAKE = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS
 local AUDIT, token = ARGV[3], ARGV[4]
 -- @include lane
 if lane_answer then return lane_answer end
-local entry = redis.call('HGET', RESERVED, token)
-if not entry then return remember('lost', '') end
+if redis.call('HEXISTS', RESERVED, token) == 0 then return remember('lost', '') end
 local note = redis.call('HGET', INFLIGHT, token)
--- Only what came back before has lapses to forget.
+-- Only what came back before has lapses to forget; and only then, or for the audit list, the entry is needed.
 local returned = not note or string.sub(note, -3) ~= '||1'
+local entry = (returned or AUDIT == '1') and redis.call('HGET', RESERVED, token)
 if returned then redis.call('HLEN', LAPSES) end
-local audit_end = AUDIT == '1' and redis.call('LINDEX', QUEUE, 0)
+local audit_end = AUDIT == '1' and redis.call('LINDEX', QUEUE, '0')
 
 redis.call('ZREM', DEADLINES, token)
 redis.call('HDEL', RESERVED, token)
@@ -41,8 +41,9 @@ if returned then
 -- @include entry
   redis.call('HDEL', LAPSES, entry_id(entry))
 end
-if audit_end == entry then
-  redis.call('LPOP', QUEUE)
+if audit_end and audit_end == entry then
+  -- LPOP would answer with the entry.
+  redis.call('LTRIM', QUEUE, '1', '-1')
 elseif audit_end then
 -- @include audit
   drop_audit(entry)

@@ -26,7 +26,7 @@
 -- COST: O(log n) in the level's length.
 local RESERVED, CLOCK, HIGH, NORMAL, LOW, QUEUE = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local WAKE, DEDUP = KEYS[8], KEYS[9]
-local AUDIT, level, limit, delay, expires_in = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local AUDIT, level, limit, delay, expires_in = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local entry = ARGV[8]
 -- @include lane
 if lane_answer then return lane_answer end
@@ -43,12 +43,12 @@ if DEDUP then
 end
 if depth >= limit then return remember('full', depth) end
 
-if expires_in > 0 then
-  entry = string.sub(entry, 1, -2) .. ',"expires_at":' .. text(now + expires_in) .. '}'
+if expires_in ~= '0' then
+  entry = string.sub(entry, 1, -2) .. ',"expires_at":' .. text(now + tonumber(expires_in)) .. '}'
 end
-if delay > 0 then
+if delay ~= '0' then
 -- @include due
-  redis.call('ZADD', sched, text(due_score(sched, now + delay)), entry)
+  redis.call('ZADD', sched, text(due_score(sched, now + tonumber(delay))), entry)
 else
   local score = now > last_score and now_text or text(last_score + 1)
   redis.call('ZADD', sched, score, entry)

@@ -25,7 +25,7 @@
 --   9 owner           text     epoch of the registration that takes them, or empty
 --  10... tokens       mixed    those, then the names of the new reservations, at most 100
 -- RETURNS:
---   ok held requeued dead pause, then four elements a message: token entry deadline deliveries
+--   ok held|requeued|dead|pause, then two elements a message: entry token|deadline|deliveries
 --   | again the same, where a call's share of burying is done | stale
 --   (held: 1 or 0 for each token to end; pause as in reserve)
 -- INVARIANT: an entry is in one level or under one token; the first write is a deletion.
@@ -40,15 +40,13 @@ local owner, first_new = ARGV[9], 10 + ended
 -- @include time
 -- @include entry
 if lane_answer then
-  local reply = {lane_answer[1], lane_answer[2], 0, 0, -1}
+  local reply = {lane_answer[1], lane_answer[2] .. '|0|0|-1'}
   for i = first_new, lane_answer[1] == 'stale' and 0 or #ARGV do
     local entry, deadline = redis.call('HGET', RESERVED, ARGV[i]), redis.call('ZSCORE', DEADLINES, ARGV[i])
     if entry and deadline then
       local deliveries = string.match(redis.call('HGET', INFLIGHT, ARGV[i]) or '', '|(%d+)$')
-      reply[#reply + 1] = ARGV[i]
       reply[#reply + 1] = entry
-      reply[#reply + 1] = text(tonumber(deadline))
-      reply[#reply + 1] = tonumber(deliveries) or 1
+      reply[#reply + 1] = ARGV[i] .. '|' .. text(tonumber(deadline)) .. '|' .. (deliveries or '1')
     end
   end
   return reply
@@ -87,9 +85,9 @@ end
 
 local wanted, taken, buried, back, dead = #ARGV - first_new + 1, 0, 0, 0, 0
 local status = 'ok'
-local reply = {status, held, 0, 0, -1}
+local reply, pause = {status, ''}, '-1'
 if wanted > 0 then
-  local tokens = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now_text, 'LIMIT', 0, 100)
+  local tokens = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now_text, 'LIMIT', '0', '100')
   if tokens[1] then back, dead = reap(tokens) end
 end
 local ready = now > last_score and now_text or text(last_score)
@@ -102,7 +100,8 @@ local function take(sched, level, entry, score)
     buried, dead = buried + 1, dead + 1
     return
   end
-  local before = tonumber(string.match(redis.call('HGET', LAPSES, id) or '', '|(%d+)$')) or 0
+  local before = string.match(redis.call('HGET', LAPSES, id) or '', '|(%d+)$')
+  local deliveries = before and text(tonumber(before) + 1) or '1'
   if not string.find(score, '^%d+$') then score = text(tonumber(score)) end
   local token, deadline = ARGV[first_new + taken], text(now + lease)
   taken = taken + 1
@@ -110,11 +109,9 @@ local function take(sched, level, entry, score)
   redis.call('ZADD', DEADLINES, deadline, token)
   redis.call('HSET', INFLIGHT, token,
     level .. '|' .. score .. '|' .. (id ~= entry and id or '') .. '|'
-    .. (owner == '' and '' or owner .. '@' .. deadline) .. '|' .. (before + 1))
-  reply[#reply + 1] = token
+    .. (owner == '' and '' or owner .. '@' .. deadline) .. '|' .. deliveries)
   reply[#reply + 1] = entry
-  reply[#reply + 1] = deadline
-  reply[#reply + 1] = before + 1
+  reply[#reply + 1] = token .. '|' .. deadline .. '|' .. deliveries
 end
 
 -- The longest waiting of those that waited too long come first, one by one.
@@ -122,7 +119,7 @@ while ageing > 0 and taken < wanted and buried < 100 do
   local level, entry, score
   for _, candidate in ipairs({'9', '5', '1'}) do
     local hit = redis.call('ZRANGEBYSCORE', sched_of(candidate), '-inf', text(now - ageing),
-      'WITHSCORES', 'LIMIT', 0, 1)
+      'WITHSCORES', 'LIMIT', '0', '1')
     if hit[1] and (not score or tonumber(hit[2]) < tonumber(score)) then
       level, entry, score = candidate, hit[1], hit[2]
     end
@@ -133,7 +130,7 @@ end
 for _, level in ipairs({'9', '5', '1'}) do
   local sched = sched_of(level)
   while taken < wanted and buried < 100 do
-    local hits = redis.call('ZRANGEBYSCORE', sched, '-inf', ready, 'WITHSCORES', 'LIMIT', 0, wanted - taken)
+    local hits = redis.call('ZRANGEBYSCORE', sched, '-inf', ready, 'WITHSCORES', 'LIMIT', '0', wanted - taken)
     if not hits[1] then break end
     for i = 1, #hits, 2 do take(sched, level, hits[i], hits[i + 1]) end
   end
@@ -142,20 +139,20 @@ end
 if wanted > taken and buried >= 100 then status = 'again' end
 if taken == wanted and (waiting == '2' or back > 0) then
   for _, level in ipairs({'9', '5', '1'}) do
-    if redis.call('ZRANGEBYSCORE', sched_of(level), '-inf', ready, 'LIMIT', 0, 1)[1] then
+    if redis.call('ZRANGEBYSCORE', sched_of(level), '-inf', ready, 'LIMIT', '0', '1')[1] then
 -- @include wake
       break
     end
   end
 elseif taken == 0 and waiting ~= '0' then
-  local first = redis.call('ZRANGE', DEADLINES, 0, 0, 'WITHSCORES')[2]
+  local first = redis.call('ZRANGE', DEADLINES, '0', '0', 'WITHSCORES')[2]
   for _, level in ipairs({'9', '5', '1'}) do
-    local due = redis.call('ZRANGE', sched_of(level), 0, 0, 'WITHSCORES')[2]
+    local due = redis.call('ZRANGE', sched_of(level), '0', '0', 'WITHSCORES')[2]
     if due and (not first or tonumber(due) < tonumber(first)) then first = due end
   end
-  if first then reply[5] = text(math.max(0, tonumber(first) - now)) end
+  if first then pause = text(math.max(0, tonumber(first) - now)) end
 end
 if taken == 0 then tidy() end
 remember(status, held)
-reply[1], reply[3], reply[4] = status, back, dead
+reply[1], reply[2] = status, held .. '|' .. back .. '|' .. dead .. '|' .. pause
 return reply

@@ -8,14 +8,15 @@ if memory then
   if last == ARGV[1] then
     local status, answer = string.match(memory, '^%d+|([^|]*)|(.*)$')
     lane_answer = {status, answer}
-  elseif last and tonumber(last) > tonumber(ARGV[1]) then
+  elseif last and (#last > #ARGV[1] or #last == #ARGV[1] and last > ARGV[1]) then
     return {'stale', ''}
   end
 end
 
 -- Comes last: an answer remembered before the work would turn a crash into a lost operation. OOM may refuse it
 -- only where nothing was written, and then there is nothing to remember. The answer holds no stamps: .. would
--- cut them. A day in milliseconds stands as text, which Redis takes faster than a number.
+-- cut them. Numbers among arguments stand as text, here and elsewhere: Redis prints a Lua number with 17 digits,
+-- which takes as long as a command does.
 local function remember(status, answer)
   local saved = redis.pcall('SET', KEYS[1], ARGV[1] .. '|' .. status .. '|' .. answer, 'PX', '86400000')
   if saved.err and not string.find(tostring(saved.err), 'OOM', 1, true) then return saved end
