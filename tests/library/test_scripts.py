@@ -408,7 +408,7 @@ def test_scripts_are_the_files_of_the_folder() -> None:
 @pytest.mark.parametrize("decode_responses", [False, True])
 async def test_answer_is_bytes_whatever_the_client_decodes(lane: ServerLane, decode_responses: bool) -> None:
     """Broken: an entry that is no text stops a client that decodes."""
-    client = lane.client(decode_responses=decode_responses)
+    client: Any = lane.client(decode_responses=decode_responses)
     first, *_ = CALLS["enqueue"]
     call = script.Call(script=first.script, keys=first.keys, args=first.args, read=list[Any])
     for _ in range(2):
