@@ -523,6 +523,8 @@ async def test_send_that_is_cancelled_while_it_waits_is_withdrawn(
         tasks[1].cancel()
         tasks[3].cancel()
         await turns(1)
+        (line,) = coordinator._sender._coalescer._lines.values()
+        assert len(line.waiting) == 3, "what was given up is kept as long as a script hangs"
         tasks[5].cancel()  # and one in the very turn of the start
         barrier.is_open.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
