@@ -76,10 +76,13 @@ class Barrier:
 
 @contextlib.contextmanager
 def barrier_in(client: aioredis.Redis) -> Generator[Barrier]:
-    """Put a closed barrier before a client, for the length of a block."""
+    """Put a closed barrier before a client for the length of a block; it ends open, however that ends."""
     barrier = Barrier()
-    with intercept(client, barrier):
-        yield barrier
+    try:
+        with intercept(client, barrier):
+            yield barrier
+    finally:
+        barrier.is_open.set()
 
 
 @pytest.fixture
