@@ -243,11 +243,10 @@ class Leases:
         try:
             if len(tokens) == 1:
                 return [_held(await self._calls.run(box, self._ack(box, tokens[0])))]
-            ended = list(dict.fromkeys(tokens))
-            reply = await self._calls.run(box, self._exchange_call(box, ended, (), 0, 0))
+            reply = await self._calls.run(box, self._exchange_call(box, tokens, (), 0, 0))
         except MessageCoordinatorError as error:
             return [error] * len(tokens)
-        held = dict(zip(ended, reply.held, strict=True))
+        held = dict(zip(tokens, reply.held, strict=True))
         return [held.pop(token, False) for token in tokens]  # a second ack of a token is False
 
     def _ack(self, box: _keys.Inbox, token: str) -> Build[Reply]:
