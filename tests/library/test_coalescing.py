@@ -234,8 +234,8 @@ async def test_each_message_of_a_batch_keeps_its_options(
         low = make_message("low-00001", priority=MessagePriority.LOW)
         tasks += [
             asyncio.create_task(coordinator.send_message(INPUT, WORLD, low, expires_in=600)),
-            sending(coordinator, "delayed-1", delay=600),
             sending(coordinator, "once-0001", dedup_id="a|b"),
+            sending(coordinator, "delayed-1", delay=600),
             sending(coordinator, "other-001", dedup_id="c"),
             sending(coordinator, "once-0002", dedup_id="a|b"),
             asyncio.create_task(coordinator.send_message(INPUT, WORLD, high, dedup_id="d", delay=0)),
@@ -244,8 +244,9 @@ async def test_each_message_of_a_batch_keeps_its_options(
         barrier.is_open.set()
         results = await asyncio.gather(*tasks)
     assert barrier.carried == [1, 6]
-    assert [(result.message_id, result.cause) for result in results[3:6]] == [
+    assert [(result.message_id, result.cause) for result in results[2:6]] == [
         ("once-0001", None),
+        ("delayed-1", None),
         ("other-001", None),
         ("once-0001", "duplicate"),
     ]
