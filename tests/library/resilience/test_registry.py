@@ -23,6 +23,7 @@ from tta_agent_coordination.resilience import (
     CircuitBreakerRegistry,
     CircuitBreakerState,
 )
+from tta_agent_coordination.resilience import registry as registry_module
 from tta_agent_coordination.testing import ManualClock
 
 
@@ -160,3 +161,35 @@ async def test_hash_tags_reach_the_keys(lane: Lane, client: Any, clock: ManualCl
         assert await registry.cleanup_expired_states() == 0
         await registry.remove("a:b")
         assert await client.exists("ao:cb:state:{a:b}") == 0
+
+
+async def test_breaker_that_has_begun_is_given_out_at_once(
+    registry: CircuitBreakerRegistry, client: Any
+) -> None:
+    """Broken: every look-up of a breaker asks the store again, or waits for a beginning that is over."""
+    first = await registry.get_or_create("a")
+    await eventually("it has begun", lambda: not registry._starting)
+    await client.delete("ao:cb:registry")
+    assert await registry.get_or_create("a", CircuitBreakerConfig(1)) is first
+    assert await registry.list_names() == []
+
+
+async def test_sweep_ends_where_a_store_has_no_end(
+    registry: CircuitBreakerRegistry, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a sweep of a server that fills faster than it is read goes on for ever."""
+    monkeypatch.setattr(registry_module, "MAX_SCAN_PAGES", 1)
+    old = json.dumps({"state": "closed", "state_changed_at": 1.0, "updated_at": 1.0})
+    for number in range(600):
+        await client.set(f"ao:cb:state:{number}", old, ex=60)
+    pages: list[object] = []
+
+    async def counting(*words: object) -> Any:
+        pages.extend(word for word in words[:1] if word == "SCAN")
+        return await command(*words)
+
+    command = registry._command
+    monkeypatch.setattr(registry, "_command", counting)
+    await registry.cleanup_expired_states()
+    assert pages == ["SCAN"]
+    await client.flushall()
