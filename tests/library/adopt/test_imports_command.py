@@ -93,7 +93,8 @@ def test_dry_run_prints_what_apply_writes(root: Path, capsys: pytest.CaptureFixt
     before = files(root)
     assert adopt("imports", str(root), "--rewrite") == 1
     assert files(root) == before
-    diff = capsys.readouterr().out.partition("README.md:3: ")[0]
+    diff, _, report = capsys.readouterr().out.partition("README.md:3: ")
+    assert "42 statements rewritten, 19 of them split" in report
     patched = shutil.copytree(root, root.parent / "patched")
     subprocess.run(["git", "apply", "-"], cwd=patched, input=diff, text=True, check=True)
     assert adopt("imports", str(root), "--rewrite", "--apply") == 1
