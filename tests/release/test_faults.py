@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from release import build, pythons, smoke
+from release import build, publisher, pythons, smoke
 from release.checkout import Checkout
 from release.evidence import FOLDER, UPLOADS, read_evidence
 from release.ledger import NAME, Ledger, Outcome
@@ -23,6 +23,7 @@ from tests.release.build_support import built, context_with, project, replaying
 from tests.release.conftest import Repaired
 from tests.release.index_support import serving
 from tests.release.ledger_support import add, create
+from tests.release.publish_support import PUBLISHER
 from tests.release.repo_support import Repo
 from tests.release.test_announce import Stage as Announced
 from tests.release.test_collect import LEGS, PLAN, Fan
@@ -123,10 +124,11 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repo]:
     monkeypatch.setattr(pythons, "found", lambda: {"3.12": sys.executable})
     folder = tmp_path / "tiny"
     folder.mkdir()
-    repo = project(folder, {smoke.RUNTIME_LOCK: "# runtime\n", smoke.TEST_LOCK: "# test\n"})
+    locks = {smoke.RUNTIME_LOCK: "# runtime\n", smoke.TEST_LOCK: "# test\n"}
+    repo = project(folder, {**locks, publisher.FILE: PUBLISHER})
     build.run("build", context_with(repo, replaying()))
     for index in UPLOADS:
-        add(Ledger.read(repo.root / "ledger"), index, subject={})
+        add(Ledger.read(repo.root / "ledger"), index, subject={}, figures={"publisher": "token"})
     wheel = read_archive(built().declared.wheel, built().wheel)
     with serving() as served:
         served.files(

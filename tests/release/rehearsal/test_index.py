@@ -280,6 +280,19 @@ async def test_page_shows_yanked_files_and_their_reason(counter: Counter) -> Non
     assert [file["yanked"] for file in (await counter.page())["files"]] == [True]
 
 
+async def test_a_provenance_is_served_where_the_page_says(counter: Counter) -> None:
+    """A client follows the page's address; a file that nobody signed has none."""
+    host = f"https://{counter.index.index.hosts[0]}"
+    await counter.upload(await counter.minted())
+    absent = await counter.ask("GET", f"/integrity/demo-project/1.0/{WHEEL_NAME}/provenance")
+    assert absent.status == 404
+    files = counter.index.projects["demo-project"].files
+    files[WHEEL_NAME] = replace(files[WHEEL_NAME], provenance=b'{"version": 1}')
+    (shown,) = [file["provenance"] for file in (await counter.page())["files"]]
+    answer = await counter.ask("GET", str(shown).removeprefix(host))
+    assert (answer.status, answer.body) == (200, b'{"version": 1}')
+
+
 async def test_yanking_leaves_other_projects_alone(counter: Counter) -> None:
     """A file belongs to one project, whatever else the index holds."""
     counter.index.create("another")

@@ -1,11 +1,14 @@
 """The signer as a program: what it writes, and what it says when it cannot."""
 
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
 import requests
 from pypi_attestations import Attestation
+from sigstore._internal.fulcio.client import FulcioClientError
 
 from release.model import Kind
 from release.rehearsal.issuer import ISSUER
@@ -117,3 +120,29 @@ def test_a_token_that_the_authority_refuses_is_refused(
     granted(signing, monkeypatch, iss="https://example.org")
     assert signer.main(words(signing, files)) == Kind.REFUSED
     assert "identity token" in capsys.readouterr().err
+
+
+def test_a_service_that_answers_nonsense_is_refused(
+    signing: Signing, files: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not down, and asking again would not help."""
+    granted(signing, monkeypatch)
+
+    def nonsense(*_: object) -> None:
+        raise FulcioClientError("no certificate in the answer")
+
+    monkeypatch.setattr(signer, "sign", nonsense)
+    assert signer.main(words(signing, files)) == Kind.REFUSED
+    assert capsys.readouterr().err == "signer: FulcioClientError: no certificate in the answer\n"
+
+
+def test_the_program_ends_with_what_it_came_to(
+    signing: Signing, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage that starts it tells a refusal from success by its exit code."""
+    for name in ("GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "BUILDKITE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "argv", [signer.__file__, *words(signing, files)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(signer.__file__, run_name="__main__")
+    assert ended.value.code == Kind.REFUSED
