@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
@@ -122,6 +123,20 @@ async def test_crashing_client_counts_a_command_that_failed(lane: Lane, after: b
     assert not dying.crashed
     with pytest.raises(InjectedCrash):
         await dying.execute_command("HGET", "too", "few", "or", "many")
+    assert dying.crashed
+
+
+async def test_dead_client_sends_nothing_and_can_be_closed(lane: Lane) -> None:
+    """Broken: a test of a crash leaves sockets behind, or its dead client still reaches the store."""
+    dying = CrashingClient(lane.client(), crash_at=0)
+
+    async def never() -> None:
+        raise AssertionError("it was sent")
+
+    for send in (never(), asyncio.ensure_future(asyncio.sleep(0))):
+        with pytest.raises(InjectedCrash):
+            await dying._pass(send)
+    await dying.aclose()
     assert dying.crashed
 
 
