@@ -17,6 +17,7 @@ from tests.library.adopt.trees import (
     TOOLKIT,
     Programs,
     adopt,
+    found,
     in_order,
     replaced,
     write,
@@ -175,6 +176,20 @@ def test_fix_adds_a_workspace_table_and_keeps_the_mode(
     assert json.loads(said.out)["findings"] == []
     if os.name == "posix":
         assert (tmp_path / "pyproject.toml").stat().st_mode & 0o777 == 0o640
+
+
+def test_fix_keeps_a_byte_order_mark(tmp_path: Path) -> None:
+    """Broken: a file that uv reads is called broken, or another file after the change."""
+    files = in_order()
+    text = "[tool.ruff]\ntarget-version = 'py311'\n\n" + files["pyproject.toml"].replace(
+        "[tool.ruff]\n", "[tool.x]\n"
+    )
+    files["pyproject.toml"] = "\ufeff" + text
+    (finding,) = found(tmp_path, files)
+    assert (finding.rule, finding.line) == ("python.ruff", 2)
+    assert adopt("workspace", str(tmp_path), "--fix") == 0
+    after = (tmp_path / "pyproject.toml").read_bytes().decode()
+    assert after == files["pyproject.toml"].replace("'py311'", '"py312"')
 
 
 def test_fix_follows_no_link_out_of_the_workspace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -452,6 +452,9 @@ def test_every_rule_says_its_ids_and_each_is_tested() -> None:
         ("packages/a/b", "./**/b/", True),
         ("packages/a", "packages/b", False),
         ("packages", "packages/*", False),
+        ("packages", "packages/**", False),
+        ("packages/a", "packages/**/**/b", False),
+        ("packages/a/b", "packages/**/**/b", True),
     ],
 )
 def test_member_patterns_mean_what_uv_means(folder: str, glob: str, *, fits: bool) -> None:

@@ -290,8 +290,11 @@ def test_validate_with_the_real_uv(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_validate_says_why_uv_cannot_lock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: the last line of uv's advice stands where the reason should."""
+def test_validate_says_why_uv_cannot_lock(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: the last line of uv's advice stands where the reason should, or a piece of the sentence."""
+    monkeypatch.setenv("COLUMNS", "40")
     write(tmp_path, REFUSED["a member without a source"][1])
     assert main(["workspace", str(tmp_path), "--validate"]) == 1
     said = capsys.readouterr().out.splitlines()
