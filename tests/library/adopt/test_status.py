@@ -82,6 +82,7 @@ def test_steps_are_done_one_after_another(tmp_path: Path, capsys: pytest.Capture
     assert adopt("imports", str(tmp_path), "--rewrite", "--apply") == 1
     seen = status(tmp_path, capsys)
     assert seen["imports"] == {}
+    assert seen["steps"][2]["done"] is False
     assert seen["steps"][2]["left"] == ("0 statements, by tta-adopt imports PATH --rewrite, and 1 by hand")
     write(tmp_path, {"x.py": "from tta_agent_coordination import AgentMessage\n"})
     assert seen["copies"][0]["only_re_export"] == ["metrics"]
