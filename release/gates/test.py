@@ -109,6 +109,9 @@ def suite(context: Context, ledger: Ledger | None, leg: str) -> Report:
             context.runner(
                 [sys.executable, "-m", "coverage", "combine", "--quiet"], cwd=context.root, env=env
             )
+            # What cannot be read is left: of children that a test lets fill up the disk, so to say.
+            for torn in data.parent.glob(f"{data.name}.*"):
+                torn.unlink()
         counts = read_junit(junit) if junit.exists() else Counts(tests=0, failed=0, skipped=())
     if problems := outcome_problems(tested.code, counts):
         raise Refused(*problems)

@@ -74,6 +74,8 @@ class Leg:
             self.environment = dict(env)
             target = next(word for word in words if word.startswith("--junitxml="))
             junit(Path(target.removeprefix("--junitxml=")), *self.cases)
+            if "coverage" in words:
+                Path(f"{env['COVERAGE_FILE']}.host.pid1.X").write_bytes(b"torn")
             return self.code, ""
         return 0, ""
 
@@ -94,6 +96,9 @@ def test_run_tests_the_wheel_it_built_and_says_that_nothing_is_recorded(
     tested, joined = leg.runner.asked[-2:]
     assert tested[-2:] == ["-k", "one"]
     assert joined[1:4] == ["-m", "coverage", "combine"], "what workers executed never reaches the leg's file"
+    assert not list((tmp_path / "report" / "coverage").glob("*.pid*")), (
+        "the coverage stage would take it for a leg"
+    )
     assert leg.environment["COVERAGE_FILE"] == str(tmp_path / "report" / "coverage" / ".coverage.3.12")
     assert "TTA_REQUIRE_REDIS" not in set(leg.environment) - set(os.environ)
 
