@@ -147,8 +147,8 @@ class BreakerShell:
                         answer = await self._consult()
                         if answer is not None:
                             return answer
-                    case core.Changed():
-                        pass
+                    case _:
+                        pass  # a change is for the collector, which has it
         return Refused(state=self.view.state, retry_after=None)
 
     async def _consult(self) -> Admission | Refused | None:

@@ -290,7 +290,7 @@ def step(view: View, event: Event, now: float, config: CircuitBreakerConfig) -> 
             if view.state is _OPEN:
                 return Step(view=view)
             return _opened(view, now, now)
-        case Cleared():
+        case _:  # Cleared
             if view.state is _CLOSED:
                 return Step(view=replace(view, failures=()))
             return _moved(view, _CLOSED, now)

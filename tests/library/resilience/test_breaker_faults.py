@@ -21,12 +21,14 @@ import redis.asyncio as aioredis
 from tests.library.resilience.calls import Boom, Gate, cancelled, fails, refused, succeed, trip
 from tests.library.resilience.conftest import MakeBreaker
 from tests.library.resilience.process import CONFIG
-from tests.library.support.commands import intercept
+from tests.library.support.commands import Send, count_commands, intercept
 from tests.library.support.proxy import faulty_proxy
 from tests.library.support.servers import RealLane, RealServer
 from tests.library.support.waiting import eventually
+from tta_agent_coordination._redis.script import load
 from tta_agent_coordination.resilience import CircuitBreaker, CircuitBreakerConfig, CircuitBreakerState
-from tta_agent_coordination.resilience._breaker_shell import Admission
+from tta_agent_coordination.resilience._breaker_shell import ATTEMPTS, Admission
+from tta_agent_coordination.resilience._breaker_state import Ticket
 from tta_agent_coordination.testing import ManualClock
 
 ROOT = Path(__file__).parents[3]
@@ -245,25 +247,40 @@ async def test_hand_set_state_of_an_unused_breaker_decides(tta_mock: AsyncMock) 
     await breaker.aclose()
 
 
+@pytest.mark.parametrize("slot_is_free", [True, False])
 async def test_probe_cancelled_while_it_asks_gives_its_slot_back(
-    real_lane: RealLane, clock: ManualClock
+    real_lane: RealLane, clock: ManualClock, slot_is_free: bool
 ) -> None:
     """Broken: a caller who gives up while the grant is on its way takes the slot along."""
     config = CircuitBreakerConfig(failure_threshold=1, half_open_max_calls=1, success_threshold=1)
     async with faulty_proxy(real_lane.port) as proxy:
         breaker = CircuitBreaker(real_lane.client(port=proxy.port), "svc", config, clock=clock)
+        other = CircuitBreaker(real_lane.client(), "svc", config, clock=clock)
         await trip(breaker)
+        await other.initialize()
         clock.advance(60)
+        gate = Gate()
+        holder = None if slot_is_free else await gate.begin(other)
+        await breaker._shell.look()  # so the call has no other question to ask than for its slot
         proxy.hold = 1
         call = asyncio.create_task(breaker.call(succeed))
         await eventually("the question is on the wire", lambda: proxy.held == 1)
-        await cancelled(call)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert breaker._shell._telling
         proxy.let_go()
-        await breaker.get_state()
-        await breaker.get_state()
-        assert await breaker.call(succeed) == "fine"
-        assert await breaker.get_state() == "closed"
+        await eventually("the question is settled", lambda: not breaker._shell._telling)
+        if holder is not None:
+            await refused(breaker)
+            gate.succeed()
+            await holder
+        else:
+            assert await breaker.call(succeed) == "fine"
+            assert await breaker.get_state() == "closed"
+        assert await other.call(succeed) == "fine"
         await breaker.aclose()
+        await other.aclose()
 
 
 async def test_lost_reply_costs_no_slot_and_counts_once(real_lane: RealLane, clock: ManualClock) -> None:
@@ -426,3 +443,53 @@ async def test_nothing_is_shown_without_a_name(tta_mock: AsyncMock) -> None:
     assert repr(breaker) == "CircuitBreaker('test_breaker', closed, StoreLink('test_breaker', up=None))"
     await breaker.initialize()
     assert "up=False" in repr(breaker)
+
+
+async def test_store_whose_clock_went_back_refuses_a_probe_and_does_not_hang(
+    make_breaker: MakeBreaker, clock: ManualClock
+) -> None:
+    """Broken: an answer that is older than what is known makes a call ask for its slot for ever."""
+    breaker, other = make_breaker(), make_breaker()
+    await trip(breaker)
+    clock.advance(60)
+    await breaker.call(succeed)
+    clock.advance(-1)
+    await other.initialize()
+    await other.reset()
+    error = await refused(breaker)
+    assert "HALF_OPEN" in str(error)
+    assert error.retry_after is None
+    clock.advance(2)
+    assert await breaker.call(succeed) == "fine"
+    assert await breaker.get_state() == "closed"
+
+
+async def test_opening_by_hand_gives_up_where_somebody_closes_every_time(
+    client: Any, make_breaker: MakeBreaker
+) -> None:
+    """Broken: who opens by hand and who resets by hand fight for ever."""
+    breaker, other = make_breaker(client=client), make_breaker()
+    trips = 0
+
+    async def around(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        nonlocal trips
+        if args[:2] == ("EVALSHA", load("breaker_trip").digest):
+            trips += 1
+            await other._transition_to_open()
+            await other.reset()
+        return await send(*args, **options)
+
+    with intercept(client, around):
+        await asyncio.wait_for(breaker._transition_to_open(), timeout=10)
+    assert trips == ATTEMPTS
+    assert await breaker.get_state() == "closed"
+    assert await other.get_state() == "closed"
+
+
+async def test_breaker_without_a_store_has_no_lease_to_renew(client: Any) -> None:
+    """Broken: a renewal with nobody to tell goes on for ever, or tells somebody."""
+    breaker = CircuitBreaker(client, "svc", CircuitBreakerConfig(), scope="local")
+    admission = Admission(ticket=Ticket(epoch=0), probe="probe", generation=1)
+    with count_commands(client) as counted:
+        await asyncio.wait_for(breaker._shell.renew(admission), timeout=5)
+    assert counted.names == []
