@@ -509,3 +509,13 @@ async def test_reserve_tells_what_it_ended_and_what_comes_next(client: Any) -> N
     last = await script.run(client, call)
     assert (last.held, last.taken, last.dead, last.pause_us) == ((True,), (), 1, -1)
     await client.flushdb()
+
+
+@pytest.mark.parametrize("name", ["enqueue_many", "exchange"])
+async def test_batch_that_was_overtaken_says_so(client: Any, name: str) -> None:
+    """Broken: a batch whose successor on the lane came first is read as one that was done."""
+    (batch,) = CALLS[name]
+    later = Lane(LANE.key, LANE.seq + 1)
+    await script.run(client, scripts.release(later, BOX, **NOW, token="res_1"))
+    assert (await script.run(client, batch)).status is Status.STALE
+    await client.flushdb()

@@ -1,13 +1,17 @@
 """Broadcast and subscriptions: one result a recipient, and subscriptions that steer."""
 
+# ruff: noqa: ANN401 - commands and answers of a Redis client may be anything
 from __future__ import annotations
 
 import asyncio
 import re
 from typing import Any
 
+import pytest
+
 from tests.library.conftest import MakeCoordinator
 from tests.library.support.builders import INPUT, NARRATIVE, WORLD, drain, make_message
+from tests.library.support.commands import intercept
 from tests.library.support.peek import Peek
 from tests.library.support.servers import Lane
 from tests.library.support.waiting import eventually
@@ -105,7 +109,7 @@ async def test_broadcast_calls_an_overridden_send_for_each_recipient(lane: Lane)
             sender: AgentId,
             recipient: AgentId,
             message: AgentMessage,
-            **options: Any,  # noqa: ANN401 - TTA passes them on
+            **options: Any,
         ) -> MessageResult:
             sent.append(recipient)
             return await super().send_message(sender, recipient, message, **options)
@@ -184,3 +188,28 @@ def test_subscribe_without_a_loop_records_at_the_next_operation(
             )
 
     assert runner.run(later()) == 1
+
+
+async def test_subscription_cancelled_on_its_way_is_stored_by_the_next_operation(
+    lane: Lane, make_coordinator: MakeCoordinator
+) -> None:
+    """Broken: a subscription whose task was cancelled is forgotten, or ends in an error nobody catches."""
+    client = lane.client()
+    coordinator = make_coordinator(client=client)
+    reached = asyncio.Event()
+
+    async def around(*_: Any) -> Any:
+        reached.set()
+        return await asyncio.Event().wait()
+
+    with intercept(client, around):
+        subscription = coordinator.subscribe_to_messages(WORLD, [MessageType.EVENT])
+        await reached.wait()
+        (task,) = [one for one in asyncio.all_tasks() if one.get_name() == "subscribe world:1"]
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await subscription
+    assert await coordinator.receive(NARRATIVE) is None
+    told = await coordinator.broadcast_message(INPUT, make_message(message_type=MessageType.EVENT))
+    assert [result.delivered for result in told] == [True]
+    assert await drain(coordinator) == ["message-1"]

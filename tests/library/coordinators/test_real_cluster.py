@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from redis.asyncio.cluster import RedisCluster
@@ -20,6 +21,7 @@ from tta_agent_coordination import (
     MessageType,
     RedisMessageCoordinator,
 )
+from tta_agent_coordination.testing import ManualClock
 
 AGENTS = [AgentId(type="world", instance=str(number)) for number in range(12)]
 
@@ -131,3 +133,40 @@ async def test_the_breaker_is_shared_over_a_cluster(cluster: Cluster, cluster_cl
         with pytest.raises(CircuitBreakerOpenError):
             await other.call(fail)
     await other_client.aclose()
+
+
+async def test_leases_are_renewed_on_the_node_of_their_inbox(
+    cluster: Cluster, cluster_client: RedisCluster
+) -> None:
+    """Broken: on a cluster a worker's leases run out while it works, or it does not start."""
+    assert nodes_of(cluster, AGENTS) == {0, 1, 2}
+    clock = ManualClock()
+    async with RedisMessageCoordinator(cluster_client, hash_tags=True, clock=clock) as coordinator:
+        held: list[tuple[AgentId, str]] = []
+        for agent in AGENTS:
+            await coordinator.send_message(INPUT, agent, make_message("message-1"))
+            received = await coordinator.receive(agent, 0.3)
+            assert received is not None
+            held.append((agent, received.token))
+        clock.advance(0.2)
+        keepers = [coordinator.lease_keeper(agent, 0.3) for agent in AGENTS]
+        for keeper, (_, token) in zip(keepers, held, strict=True):
+            keeper.keep(token, 60)
+
+        client: Any = cluster_client
+
+        async def renewed() -> bool:
+            boxes = [f"{{{agent.type}:{agent.instance}}}" for agent in AGENTS]
+            ends = [
+                await client.zscore(f"ao:reserved_deadlines:{box}", token)
+                for box, (_, token) in zip(boxes, held, strict=True)
+            ]
+            return ends == [clock.now_us() + 300_000] * len(AGENTS)
+
+        try:
+            await eventually("every lease is renewed", renewed)
+        finally:
+            for keeper in keepers:
+                keeper.close()
+        for agent, token in held:
+            assert await coordinator.ack(agent, token) is True

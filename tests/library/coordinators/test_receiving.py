@@ -1,16 +1,20 @@
 """Receiving: what a consumer is handed, and what happens to what it cannot be handed."""
 
+# ruff: noqa: ANN401 - commands and answers of a Redis client may be anything
 from __future__ import annotations
 
 import datetime as dt
 import json
 import re
+from typing import Any
 
 import pytest
 
 from tests.library.conftest import START_US, MakeCoordinator
-from tests.library.support.builders import INPUT, NARRATIVE, WORLD, drain, id_of, make_message, take
+from tests.library.support.builders import INPUT, NARRATIVE, WORLD, drain, id_of, make_message, send_ids, take
+from tests.library.support.commands import Send, intercept
 from tests.library.support.peek import Peek
+from tests.library.support.servers import Lane
 from tests.library.v0_model import v0_entry
 from tta_agent_coordination import MessagePriority, RedisMessageCoordinator
 from tta_agent_coordination.testing import ManualClock
@@ -153,3 +157,29 @@ async def test_receive_ignores_unknown_fields(coordinator: RedisMessageCoordinat
     entry["message"]["unknown"] = 1
     await peek.raw("ZADD", peek.level_key(WORLD, 5), START_US, json.dumps(entry))
     assert await drain(coordinator) == ["message-1"]
+
+
+async def test_unreadable_entry_that_somebody_else_buried_is_counted_once(
+    lane: Lane, make_coordinator: MakeCoordinator, clock: ManualClock, peek: Peek
+) -> None:
+    """Broken: two consumers tell of the death of one entry, or its burial fails the one who came second."""
+    client = lane.client()
+    slow, other = make_coordinator(client=client), make_coordinator()
+    await send_ids(other, ["message-1"])
+    await peek.raw("ZADD", peek.level_key(WORLD, 9), START_US, "junk")
+    await other.receive(NARRATIVE)  # the script is on the server
+    scripts_run = 0
+
+    async def around(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        nonlocal scripts_run
+        scripts_run += 1
+        if scripts_run == 2:  # the entry is reserved, and about to be buried
+            clock.advance(6)
+            await other.recover_pending(WORLD)
+            assert id_of(await other.receive(WORLD)) == "message-1"
+        return await send(*args, **options)
+
+    with intercept(client, around):
+        assert await slow.receive(WORLD, 5) is None
+    assert scripts_run >= 3
+    assert [letter.cause for letter in await other.dead_letters(WORLD)] == ["undecodable"]

@@ -1,8 +1,10 @@
 """Recovery: what happens to a message whose consumer died."""
 
+# ruff: noqa: ANN401 - commands and answers of a Redis client may be anything
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,9 @@ from tests.library.support.builders import (
     take,
     take_many,
 )
+from tests.library.support.commands import Send, intercept
 from tests.library.support.peek import Peek
+from tests.library.support.servers import Lane
 from tests.library.v0_model import V0Coordinator, v0_entry
 from tta_agent_coordination import AgentId, FailureType, MessagePriority, RedisMessageCoordinator
 from tta_agent_coordination.testing import ManualClock
@@ -241,3 +245,20 @@ async def test_what_was_counted_of_a_message_goes_with_it(
         assert await coordinator.nack(WORLD, received.token, FailureType.PERMANENT) is True
     assert await peek.raw("HLEN", peek.key("lapses", WORLD)) == 0
     assert len(await peek.ready(WORLD)) == 1
+
+
+async def test_what_is_no_error_of_the_store_is_not_taken_for_one(
+    lane: Lane, make_coordinator: MakeCoordinator
+) -> None:
+    """Broken: a mistake in the client is told as an outage, and tried again for ever."""
+    client = lane.client()
+    coordinator = make_coordinator(client=client)
+    await send_ids(coordinator, ["message-1"])
+
+    async def around(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        answer = await send(*args, **options)
+        return [LookupError("a mistake")] if args == ("PIPELINE",) else answer
+
+    with intercept(client, around), pytest.raises(LookupError, match="a mistake"):
+        await coordinator.recover_pending(WORLD)
+    assert await drain(coordinator) == ["message-1"]

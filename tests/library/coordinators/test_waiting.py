@@ -360,3 +360,115 @@ async def test_sender_is_not_failed_by_a_damaged_marker(
     assert received is not None
     assert await coordinator.receive(WORLD, wait=0.05) is None
     assert await coordinator.ack(WORLD, received.token)
+
+
+async def test_what_a_cancelled_wait_cannot_give_back_comes_when_its_lease_ends(
+    lane: Lane, make_coordinator: MakeCoordinator, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Broken: a store that fails while a cancelled wait is undone is an error nobody catches, or silence."""
+    client = lane.client()
+    coordinator, sender = make_coordinator(client=client), make_coordinator()
+    await send_ids(sender, ["message-1"])
+    reached, commands = asyncio.Event(), 0
+
+    async def around(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        nonlocal commands
+        commands += 1
+        if commands > 1:
+            raise aioredis.ConnectionError("nobody is there")
+        await send(*args, **options)
+        reached.set()
+        return await asyncio.Event().wait()
+
+    await drain(sender, AgentId(type="warm"))  # the script is on the server
+    with intercept(client, around):
+        task = waiting(coordinator)
+        await reached.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await coordinator.aclose()
+    assert "Could not give back what a cancelled receive took for world:1 (nobody is there)" in caplog.text
+    assert await sender.receive(WORLD) is None
+    clock.advance(60)
+    assert await drain(sender) == ["message-1"]
+
+
+async def test_marker_that_comes_during_a_look_is_kept_for_the_next_wait(
+    lane: Lane, make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a message sent right after a look that found nothing waits for the look after the next."""
+    for module in ("_leases", "_waking"):
+        monkeypatch.setattr(f"tta_agent_coordination.coordinators.{module}.IDLE_S", LONG_S)
+    client = lane.client()
+    coordinator, sender = make_coordinator(client=client), make_coordinator()
+    looked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def around(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        answer = await send(*args, **options)
+        if coordinator._waker._blocked and not looked.is_set():
+            looked.set()
+            await go_on.wait()
+        return answer
+
+    with intercept(client, around):
+        task = waiting(coordinator)
+        await blocked(coordinator)
+        (ticket,) = coordinator._waker._tickets[b"ao:wake:world:1"]
+        assert ticket.turn is not None
+        ticket.turn.set_result(False)  # its time is up: it looks by itself
+        await looked.wait()
+        await send_ids(sender, ["message-1"])
+        await eventually("the marker was taken during the look", lambda: ticket.hinted)
+        go_on.set()
+        assert await ended(task) == "message-1"
+
+
+async def test_marker_and_end_of_the_wait_in_one_moment_count_as_the_marker(
+    coordinator: RedisMessageCoordinator,
+) -> None:
+    """Broken: a timer that is due together with the marker raises in the event loop, or takes it away."""
+    loop = asyncio.get_running_loop()
+    raised: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: raised.append(context))
+    waker, key, seconds = coordinator._waker, b"ao:wake:world:1", 0.01
+    with waker.join(key) as ticket:
+        task = asyncio.create_task(ticket.wait(seconds))
+        await asyncio.sleep(0)
+        due = loop.time() + 2 * seconds
+        assert ticket.turn is not None
+        loop.call_soon(waker._give, key)
+        while loop.time() < due:  # the loop stands still until the timer is due as well
+            pass
+        assert await task is True
+    await waker.settle()
+    assert raised == []
+
+
+async def test_connection_that_cannot_be_had_is_asked_for_again(
+    lane: Lane,
+    make_coordinator: MakeCoordinator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Broken: a pool that is empty when a wait begins leaves a consumer that nothing wakes."""
+    monkeypatch.setattr("tta_agent_coordination.coordinators._leases.IDLE_S", LONG_S)
+    client = lane.client(max_connections=2)
+    pool: Any = client.connection_pool
+    coordinator, sender = make_coordinator(client=client), make_coordinator()
+    taken: list[Any] = []
+
+    async def around(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        answer = await send(*args, **options)
+        if not taken:
+            taken.extend([await pool.get_connection() for _ in range(2)])
+        return answer
+
+    await coordinator.receive(WORLD)  # the script is on the server
+    with intercept(client, around):
+        task = waiting(coordinator)
+        await eventually("it is told", lambda: "Lost the connection that wakes" in caplog.text)
+        for connection in taken:
+            await pool.release(connection)
+        await blocked(coordinator)
+        await send_ids(sender, ["message-1"])
+        assert await ended(task) == "message-1"

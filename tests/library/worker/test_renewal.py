@@ -16,6 +16,7 @@ from tests.library.support.peek import Peek
 from tests.library.support.servers import Lane, RealLane, RealServer, started_server
 from tests.library.support.waiting import eventually
 from tta_agent_coordination import AgentWorker, ReceivedMessage, RedisMessageCoordinator
+from tta_agent_coordination._redis.script import Call
 from tta_agent_coordination.testing import ManualClock
 
 LEASE_S = 0.3
@@ -226,3 +227,64 @@ def test_connections_of_an_unknown_kind_are_refused_at_once() -> None:
     coordinator = RedisMessageCoordinator(aioredis.Redis.from_pool(pool))
     with pytest.raises(TypeError, match="leases cannot be renewed beside a client whose connections are"):
         coordinator.lease_keeper(WORLD, LEASE_S)
+
+
+async def test_outage_of_many_renewals_is_told_once(
+    coordinator: RedisMessageCoordinator,
+    clock: ManualClock,
+    peek: Peek,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Broken: the log drowns in the same warning, or the thread ends with the second failure."""
+    await send_ids(coordinator, ["message-1"])
+    received = await take(coordinator, visibility_timeout=LEASE_S)
+    keeper = coordinator.lease_keeper(WORLD, LEASE_S)
+    run, tries = keeper._client.run, 0
+
+    def fails_thrice[T](call: Call[T]) -> T:
+        nonlocal tries
+        tries += 1
+        if tries <= 3:
+            raise aioredis.ConnectionError("nobody is there")
+        return run(call)
+
+    keeper._client.run = fails_thrice
+    clock.advance(0.1)
+    keeper.keep(received.token, 60)
+    try:
+        await eventually("the lease is renewed", lambda: ends_at(peek, received.token, clock.now_us()))
+    finally:
+        keeper.close()
+    assert tries >= 4
+    assert caplog.text.count("cannot be renewed") == 1
+    assert await coordinator.ack(WORLD, received.token)
+
+
+async def test_lease_dropped_while_it_is_renewed_is_not_kept_again(
+    coordinator: RedisMessageCoordinator, clock: ManualClock, peek: Peek, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Broken: a renewal under way keeps what was dropped meanwhile, or tells of a loss that is none."""
+    await send_ids(coordinator, ["message-1", "message-2"])
+    dropped, kept = [await take(coordinator, visibility_timeout=LEASE_S) for _ in range(2)]
+    keeper = coordinator.lease_keeper(WORLD, LEASE_S)
+    run = keeper._client.run
+    asked: list[bool] = []
+
+    def drops[T](call: Call[T]) -> T:
+        asked.append(dropped.token in call.args)
+        reply = run(call)
+        keeper.drop(dropped.token)
+        return reply
+
+    keeper._client.run = drops
+    keeper.keep(dropped.token, 60)
+    try:
+        await eventually("it is renewed, and dropped", lambda: bool(asked))
+        keeper.keep(kept.token, 60)
+        for _ in range(2):
+            clock.advance(0.1)
+            await eventually("the other is renewed", lambda: ends_at(peek, kept.token, clock.now_us()))
+    finally:
+        keeper.close()
+    assert asked.count(True) == 1
+    assert "lost" not in caplog.text
