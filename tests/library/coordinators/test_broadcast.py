@@ -197,6 +197,8 @@ async def test_subscription_cancelled_on_its_way_is_stored_by_the_next_operation
     client = lane.client()
     coordinator = make_coordinator(client=client)
     reached = asyncio.Event()
+    raised: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
 
     async def around(*_: Any) -> Any:
         reached.set()
@@ -209,6 +211,7 @@ async def test_subscription_cancelled_on_its_way_is_stored_by_the_next_operation
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await subscription
+    assert raised == []
     assert await coordinator.receive(NARRATIVE) is None
     told = await coordinator.broadcast_message(INPUT, make_message(message_type=MessageType.EVENT))
     assert [result.delivered for result in told] == [True]

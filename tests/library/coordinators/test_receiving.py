@@ -160,7 +160,11 @@ async def test_receive_ignores_unknown_fields(coordinator: RedisMessageCoordinat
 
 
 async def test_unreadable_entry_that_somebody_else_buried_is_counted_once(
-    lane: Lane, make_coordinator: MakeCoordinator, clock: ManualClock, peek: Peek
+    lane: Lane,
+    make_coordinator: MakeCoordinator,
+    clock: ManualClock,
+    peek: Peek,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Broken: two consumers tell of the death of one entry, or its burial fails the one who came second."""
     client = lane.client()
@@ -182,4 +186,5 @@ async def test_unreadable_entry_that_somebody_else_buried_is_counted_once(
     with intercept(client, around):
         assert await slow.receive(WORLD, 5) is None
     assert scripts_run >= 3
+    assert caplog.text.count("DLQ enqueue for world:1") == 1
     assert [letter.cause for letter in await other.dead_letters(WORLD)] == ["undecodable"]

@@ -268,9 +268,11 @@ async def test_probe_cancelled_while_it_asks_gives_its_slot_back(
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
+        proxy.word, proxy.seen = load("breaker_result").digest.encode(), 0
         assert breaker._shell._telling
         proxy.let_go()
         await eventually("the question is settled", lambda: not breaker._shell._telling)
+        assert (proxy.seen > 0) is slot_is_free
         if holder is not None:
             await refused(breaker)
             gate.succeed()
