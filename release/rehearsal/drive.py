@@ -48,6 +48,7 @@ from release.rehearsal.summary import (
 from release.rehearsal.world import World
 from release.rules import changelog
 from release.rules.tag import name_of
+from release.signing.check import TRUST
 
 __all__ = ["nox_words", "result", "run"]
 
@@ -56,6 +57,8 @@ _WHEELS = ("runtime", "build", "test")
 """Locks that stages install from into environments of their own."""
 _LOG_WIDTH = 140
 """Columns of the tables where no terminal says how many it has."""
+_SIGNED = frozenset({"pypi", "verify"})
+"""Sessions that sign or look at signatures; no other is told of the rehearsal's trust root."""
 _STAND_IN = "1000001"
 """Takes the place of the owner's number until a person has filled it in."""
 
@@ -106,7 +109,6 @@ def _begin(context: Context, folder: Path, stack: ExitStack) -> _Rehearsal:
         folder=folder / "child",
         authority=started.authority,
         proxy=started.proxy_url,
-        trust=started.trust,
         first_on_path=[hidden, programs],
     )
     env[WHEELHOUSE] = str(_environments(context.root) / "wheelhouse")
@@ -269,6 +271,8 @@ def _step(
     if step.uploads_to is not None:
         environment = rehearsal.facts.environments[step.uploads_to]
         env |= rehearsal.world.issuer.job(environment, ref=ref, sha=sha).grant
+    if step.session in _SIGNED:
+        env[TRUST] = str(rehearsal.world.trust)
     mode = [] if step.session == "prepare" else ["--mode", "rehearsal"]
     words = [*rehearsal.nox, "-R", "--session", step.session, "--", *mode, *step.words, *handed]
     context.console.rule(f"{place}: {step.name}", align="left")

@@ -8,8 +8,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from release.signing.check import TRUST
-
 __all__ = ["child_environment"]
 
 _PASSED = frozenset(
@@ -32,7 +30,6 @@ def child_environment(
     folder: Path,
     authority: Path,
     proxy: str,
-    trust: Path | None = None,
     first_on_path: Sequence[Path] = (),
 ) -> dict[str, str]:
     """The whole environment of a rehearsed command.
@@ -42,7 +39,6 @@ def child_environment(
         folder: A scratch folder; HOME and everything below it goes there.
         authority: PEM file of the rehearsal's certificate authority.
         proxy: Address of the rehearsal's proxy.
-        trust: File with the rehearsal's Sigstore trust root, for what signs or checks signatures.
         first_on_path: Folders of programs that stand before those of `base`.
     """
     kept = {name: value for name, value in base.items() if name in _PASSED or name.startswith("LC_")}
@@ -81,6 +77,4 @@ def child_environment(
         "GIT_TERMINAL_PROMPT": "0",
         "PYTHONUTF8": "1",
     }
-    if trust is not None:
-        ours[TRUST] = str(trust)
     return kept | ours

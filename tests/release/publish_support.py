@@ -133,10 +133,10 @@ def release(
         folder=tmp_path / "child",
         authority=running.authority,
         proxy=running.proxy_url,
-        trust=running.trust,
     )
-    for name in ("HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE", TRUST):
+    for name in ("HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE"):
         monkeypatch.setenv(name, env[name])
+    monkeypatch.setenv(TRUST, str(running.trust))
     ledger = Ledger.create(repo.root / "ledger", opened, at=NOW)
     yield Release(repo=repo, ledger=ledger, world=running, patch=monkeypatch)
     for name, (projects, publishers) in before.items():

@@ -26,6 +26,7 @@ from release.rehearsal.scratch import Scratch
 from release.rehearsal.steps import Step
 from release.rules.archives import measure
 from release.runner import Finished, LocalRunner
+from release.signing.check import TRUST
 from tests.release.ledger_support import opening, rules_of
 from tests.release.rehearsal.support import written
 from tests.release.repo_support import NOW, Repo, context_on, printed
@@ -203,6 +204,10 @@ def test_rehearsal_goes_all_the_way(repo: Repo, player: Player, tmp_path: Path) 
     environments = player.environments
     granted = {name for name in environments if any(key.startswith("ACTIONS_") for key in environments[name])}
     assert granted == {"testpypi", "pypi"}
+    trusting = {name for name in environments if TRUST in environments[name]}
+    assert trusting == {"pypi", "verify"}, (
+        "a suite that runs in the rehearsal plays releases, which refuse it"
+    )
     assert "--expect-head" not in player.words["build"]
     assert all({"--expect-head", "--expect-digests"} <= {*player.words[name]} for name in WHOLE[1:])
     for env in environments.values():

@@ -29,9 +29,9 @@ def reach(world: World, folder: Path) -> dict[str, str]:
         folder=folder,
         authority=world.authority,
         proxy=world.proxy_url,
-        trust=world.trust,
     )
-    return {name: env[name] for name in ("HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE", TRUST)}
+    reached = {name: env[name] for name in ("HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE")}
+    return {**reached, TRUST: str(world.trust)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
