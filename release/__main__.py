@@ -93,6 +93,12 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
         help="mutation: only these modules, or those in these folders (release/ledger.py src)",
     )
     parser.add_argument(
+        "--at-most",
+        metavar="N",
+        type=int,
+        help="mutation: of each module of --only N mutants, an estimate",
+    )
+    parser.add_argument(
         "--shard", metavar="I/N", help="mutation: the part of the mutants that is number I of N"
     )
     parser.add_argument(

@@ -31,6 +31,8 @@ class Options:
     changed: bool = False
     only: tuple[str, ...] = ()
     """Modules whose mutants are judged, or folders of modules."""
+    at_most: int | None = None
+    """Of each of those modules judge so many mutants."""
     shard: str | None = None
     """`i/n`: the mutants whose name hashes to part i of n."""
     sample: int | None = None

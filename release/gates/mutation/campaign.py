@@ -89,6 +89,8 @@ class Scope:
     """Of a sample."""
     only: tuple[str, ...] = ()
     """Modules, or folders of modules; empty unless the part is `only`."""
+    at_most: int | None = None
+    """So many mutants of each of them, chosen by the hash of their names; None: all."""
 
     @property
     def leg(self) -> str:
@@ -272,6 +274,8 @@ class Campaign:
         names = [mutant.name for mutant in mutants if self._holds(mutant)]
         if self._sampled:
             names = spread(names, self.seed)[:SAMPLE_MUTANTS]
+        elif self.scope.at_most is not None:
+            names = spread(names, "")[: self.scope.at_most]
         known: dict[str, Verdict] = {}
         if not tests:
             known = dict.fromkeys(names, Verdict.NO_TEST)

@@ -1,7 +1,7 @@
 """The floors in `release/mutation-floors.toml`: how much a module's tests must notice, and who has none yet.
 
-Pure. A module has a floor, or a written reason why it has none yet. Floors only rise; how many survivors a
-module may leave unexplained only falls.
+Pure. A module has a floor, or an estimated one, or a written reason why it has none yet. Floors only rise;
+how many survivors a module may leave unexplained only falls.
 """
 
 import tomllib
@@ -26,6 +26,8 @@ class Floors:
 
     percent: Mapping[str, int] = field(default_factory=dict[str, int])
     """Module, or `*` -> whole per cent of what can be noticed."""
+    estimated: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Module -> whole per cent that a part of its mutants showed; its survivors need no explanation yet."""
     unexplained: Mapping[str, int] = field(default_factory=dict[str, int])
     """Module -> mutants that no test notices and nobody explained yet; 0 for those not named."""
     none_yet: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -38,7 +40,7 @@ def read_floors(text: str) -> tuple[Floors, list[Problem]]:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return Floors(), [_bad(FLOORS, f"is no TOML: {error}")]
-    kinds: dict[str, type] = {"floors": int, "unexplained": int, "none-yet": str}
+    kinds: dict[str, type] = {"floors": int, "estimated": int, "unexplained": int, "none-yet": str}
     problems = [_bad(f"{FLOORS}: {name}", "is no table of this file") for name in tables if name not in kinds]
     good: dict[str, dict[str, object]] = {name: {} for name in kinds}
     for name, kind in kinds.items():
@@ -51,9 +53,14 @@ def read_floors(text: str) -> tuple[Floors, list[Problem]]:
                 problems.append(_bad(f"{FLOORS}: {name} {module!r}", f"is {value!r}"))
             else:
                 good[name][module] = value
-    percent, unexplained = (cast("dict[str, int]", good[name]) for name in ("floors", "unexplained"))
+    percent, estimated, unexplained = (
+        cast("dict[str, int]", good[name]) for name in ("floors", "estimated", "unexplained")
+    )
     floors = Floors(
-        percent=percent, unexplained=unexplained, none_yet=cast("dict[str, str]", good["none-yet"])
+        percent=percent,
+        estimated=estimated,
+        unexplained=unexplained,
+        none_yet=cast("dict[str, str]", good["none-yet"]),
     )
     return floors, problems
 
@@ -61,7 +68,7 @@ def read_floors(text: str) -> tuple[Floors, list[Problem]]:
 def _sensible(table: str, value: object) -> bool:
     if isinstance(value, str):
         return bool(value.strip())
-    least, most = (0, 100) if table == "floors" else (1, None)
+    least, most = (1, None) if table == "unexplained" else (0, 100)
     return isinstance(value, int) and least <= value and (most is None or value <= most)
 
 
@@ -70,7 +77,8 @@ def _bad(where: str, what: str) -> Problem:
         rule="mutation.floors-readable",
         where=where,
         what=what,
-        remedy="[floors] holds whole per cent, [unexplained] numbers from 1 on, [none-yet] reasons",
+        remedy="[floors] and [estimated] hold whole per cent, [unexplained] numbers from 1 on, "
+        "[none-yet] reasons",
     )
 
 
@@ -85,16 +93,19 @@ def floor_problems(
         exists: True for the path of a module that there is.
         functions: The modules that have functions to mutate.
     """
+    # An estimate may become a floor; a floor does not become an estimate again.
+    risen = {"floors": floors.percent, "estimated": {**floors.estimated, **floors.percent}}
     problems = [
         Problem(
             rule="mutation.floor-only-rises",
-            where=f"{FLOORS}: floors {name!r}",
+            where=f"{FLOORS}: {table} {name!r}",
             what=f"was {was} % on the main branch and is "
-            + (f"{floors.percent[name]} %" if name in floors.percent else "gone"),
+            + (f"{risen[table][name]} %" if name in risen[table] else "gone"),
             remedy="put it back and write the missing tests",
         )
-        for name, was in before.percent.items()
-        if (name not in floors.percent or floors.percent[name] < was) and (name == REST or exists(name))
+        for table, held in (("floors", before.percent), ("estimated", before.estimated))
+        for name, was in held.items()
+        if risen[table].get(name, -1) < was and (name == REST or exists(name))
     ]
     problems.extend(
         Problem(
@@ -107,7 +118,11 @@ def floor_problems(
         if name in before.percent and count > before.unexplained.get(name, 0)
     )
     named = {name: "floors" for name in floors.percent if name != REST}
-    for table, names in (("unexplained", floors.unexplained), ("none-yet", floors.none_yet)):
+    for table, names in (
+        ("estimated", floors.estimated),
+        ("unexplained", floors.unexplained),
+        ("none-yet", floors.none_yet),
+    ):
         named |= dict.fromkeys(names, table)
     problems.extend(
         Problem(
@@ -123,13 +138,19 @@ def floor_problems(
         Problem(
             rule="mutation.floor-or-reason",
             where=name,
-            what="has a floor and a reason to have none"
-            if name in floors.percent
+            what="stands in " + " and in ".join(f"[{table}]" for table in tables)
+            if tables
             else "has neither a floor nor a reason to have none",
             remedy=f"run `nox -s mutation -- --only {name}` and write the per cent it reached "
-            f"into [floors] of {FLOORS}, or why not yet into [none-yet]",
+            f"into [floors] of {FLOORS}, or why not yet into [none-yet]; nowhere else",
         )
-        for name in sorted(functions)
-        if (name in floors.percent) == (name in floors.none_yet)
+        for name, tables in ((name, _tables(floors, name)) for name in sorted(functions))
+        if len(tables) != 1
     )
     return problems
+
+
+def _tables(floors: Floors, name: str) -> list[str]:
+    """Where a module stands of the tables of which one must name it."""
+    tables = {"floors": floors.percent, "estimated": floors.estimated, "none-yet": floors.none_yet}
+    return [table for table, names in tables.items() if name in names]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from release.gates.mutation.campaign import Part
 from release.gates.mutation.floors import REST, Floors
 from release.gates.mutation.mutants import Mutant, Verdict
 from release.gates.mutation.verdicts import (
@@ -13,6 +14,8 @@ from release.gates.mutation.verdicts import (
     UNNOTICED,
     Explanation,
     Measured,
+    estimate,
+    ran_score,
     score,
     suggestions,
     unexplained,
@@ -32,7 +35,7 @@ def write(
     explained: Sequence[Explanation],
     without: Sequence[str],
     *,
-    part: str,
+    part: Part,
     leg: str,
     tool: str,
     took_ms: int,
@@ -47,7 +50,7 @@ def write(
         "mutmut": tool,
         "rest_floor": floors.percent.get(REST),
         "without_floor": {name: floors.none_yet.get(name, "") for name in without},
-        "modules": {each.module: _module(each, floors, by_key) for each in measured},
+        "modules": {each.module: _module(each, floors, by_key, part) for each in measured},
         "not_mutated": [
             {"module": each.module, "line": each.line, "what": each.what, "why": each.why}
             for module in measured
@@ -61,7 +64,10 @@ def write(
 
 
 def _module(
-    measured: Measured, floors: Floors, explained: Mapping[tuple[str, str, str, str], Explanation]
+    measured: Measured,
+    floors: Floors,
+    explained: Mapping[tuple[str, str, str, str], Explanation],
+    part: Part,
 ) -> dict[str, object]:
     noticed, total = score(measured, explained)
     return {
@@ -75,6 +81,8 @@ def _module(
         "counts_as_noticed": noticed,
         "of": total,
         "floor": floors.percent.get(measured.module),
+        "estimated_floor": floors.estimated.get(measured.module),
+        "at_least": None if part is Part.SAMPLE else estimate(*ran_score(measured, explained)),
         "may_stay_unexplained": floors.unexplained.get(measured.module, 0),
         "took_ms": measured.took_ms,
         "red_baseline": bool(measured.baseline),
@@ -96,7 +104,7 @@ def report_of(
     explained: Sequence[Explanation],
     without: Sequence[str],
     *,
-    part: str,
+    part: Part,
     tool: str,
     took_ms: int,
 ) -> Report:
@@ -123,7 +131,7 @@ def report_of(
             what=each.module,
             found=f"{each.count(*NOTICED)} of {each.count(*NOTICED, *UNNOTICED)} noticed, "
             + ", ".join(f"{each.count(kind)} {kind}" for kind in UNNOTICED)
-            + _against_floor(each, floors, by_key),
+            + _standing(each, floors, by_key, part),
         )
         for each in measured
         if each.verdicts
@@ -164,13 +172,24 @@ def report_of(
     )
 
 
-def _against_floor(
-    measured: Measured, floors: Floors, explained: Mapping[tuple[str, str, str, str], Explanation]
+def _standing(
+    measured: Measured,
+    floors: Floors,
+    explained: Mapping[tuple[str, str, str, str], Explanation],
+    part: Part,
 ) -> str:
-    """How a module stands against its floor, and whether the floor can rise or fewer can stay unexplained."""
+    """How a module stands against its floor, and whether the floor can rise or fewer can stay unexplained.
+
+    Of a module that was never measured whole: what the mutants that ran show of all of them. A sample shows
+    nothing of those, as it takes them from a few functions.
+    """
     floor = floors.percent.get(measured.module)
     if floor is None:
-        return ""
+        noticed, ran, total = ran_score(measured, explained)
+        known = floors.estimated.get(measured.module)
+        before = "" if known is None else f"estimated floor {known} %, "
+        shown = f" ({before}at least {estimate(noticed, ran, total)} % of all {total})"
+        return "" if part is Part.SAMPLE else shown
     noticed, total = score(measured, explained)
     reached = noticed * 100 // total if total else 100
     raised = f"; the floor can rise to {reached} %" if reached > floor else ""

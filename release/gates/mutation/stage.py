@@ -54,10 +54,14 @@ def scope_of(options: Options) -> Scope:
     asked = [options.changed, bool(options.only), options.shard is not None, options.sample is not None]
     if sum(asked) > 1:
         raise Refused(_usage("--changed, --only, --shard and --sample exclude each other"), kind=Kind.USAGE)
+    if options.at_most is not None and (options.at_most < 1 or not options.only):
+        raise Refused(
+            _usage("--at-most takes a number of mutants, at least 1, and goes with --only"), kind=Kind.USAGE
+        )
     if options.changed:
         return Scope(part=Part.CHANGED)
     if options.only:
-        return Scope(part=Part.ONLY, only=options.only)
+        return Scope(part=Part.ONLY, only=options.only, at_most=options.at_most)
     if options.shard is not None:
         shard = Shard.read(options.shard)
         if shard is None:
@@ -120,7 +124,7 @@ def _work(context: Context, scope: Scope, *, tool: str) -> Report:
         problems += explanation_problems(explained, measured)
     problems += judge(measured, floors, explained, whole=whole, rest_is_under=_REST_IS_UNDER[scope.part])
     problems += _nothing_judged(scope, measured)
-    without = [name for name in functions if name not in floors.percent]
+    without = [name for name in functions if name not in floors.percent and name not in floors.estimated]
     write(
         context.root / "report",
         measured,

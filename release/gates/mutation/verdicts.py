@@ -2,14 +2,17 @@
 
 Pure. A module with a floor is judged: each of its mutants is noticed by the module's own tests or explained
 in `release/mutation-survivors.toml`, but for as many as `floors` still lets it leave unexplained, and at
-least the floor's per cent of what can be noticed is. Modules without a floor are held together against the
-floor named `*`, and the output says which they are.
+least the floor's per cent of what can be noticed is. A module whose floor is estimated from a part of its
+mutants is held against that alone. Modules without a floor are held together against the floor named `*`, and
+the output says which they are.
 """
 
+import bisect
 import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import cast
 
 import tomlkit
@@ -22,10 +25,12 @@ __all__ = [
     "SURVIVORS",
     "Explanation",
     "Measured",
+    "estimate",
     "explanation_problems",
     "is_surely_under",
     "is_under",
     "judge",
+    "ran_score",
     "read_explanations",
     "score",
     "suggestions",
@@ -41,7 +46,7 @@ EQUIVALENT = "equivalent"
 ACCEPTED = "accepted"
 """A test could notice it and would not be worth it. It counts as unnoticed."""
 
-UNLIKELY = 0.01
+UNLIKELY = Fraction(1, 100)
 """How improbable a part's result must be before it speaks against the whole."""
 
 NOTICED = (Verdict.KILLED, Verdict.TIMEOUT)
@@ -175,6 +180,22 @@ def score(measured: Measured, explained: Mapping[tuple[str, str, str, str], Expl
     return noticed, total
 
 
+def ran_score(
+    measured: Measured, explained: Mapping[tuple[str, str, str, str], Explanation]
+) -> tuple[int, int, int]:
+    """Of a module's mutants: how many were noticed, of how many that ran, of how many that there are.
+
+    Equivalent mutants are not among them.
+    """
+    equivalent = {key for key, each in explained.items() if each.kind == EQUIVALENT}
+    found = [
+        measured.verdicts.get(mutant.name)
+        for mutant in measured.runnable
+        if mutant.key not in equivalent or measured.verdicts.get(mutant.name) in NOTICED
+    ]
+    return sum(each in NOTICED for each in found), sum(each is not None for each in found), len(found)
+
+
 def is_under(noticed: int, ran: int, floor: int) -> bool:
     """True when so many noticed of those that ran are less than the floor's per cent."""
     return noticed * 100 < floor * ran
@@ -203,6 +224,29 @@ def is_surely_under(noticed: int, ran: int, floor: int) -> bool:
     return tail < UNLIKELY
 
 
+def estimate(noticed: int, ran: int, total: int) -> int:
+    """Whole per cent of all mutants that are noticed at least, by what a random part of them shows.
+
+    With fewer noticed in all, so many among those that ran would come up less than once in a hundred times:
+    the hypergeometric distribution's upper tail. With all mutants run it is what was reached.
+
+    Args:
+        noticed: How many of those that ran were noticed.
+        ran: How many ran.
+        total: How many there are.
+    """
+
+    def is_likely(good: int) -> bool:
+        ways = sum(
+            math.comb(good, count) * math.comb(total - good, ran - count)
+            for count in range(noticed, min(ran, good) + 1)
+        )
+        return ways >= UNLIKELY * math.comb(total, ran)
+
+    good = noticed + bisect.bisect_left(range(noticed, total), True, key=is_likely)  # noqa: FBT003 - a value
+    return good * 100 // total if total else 100
+
+
 def judge(
     measured: Sequence[Measured],
     floors: Floors,
@@ -226,14 +270,22 @@ def judge(
     problems: list[Problem] = []
     for each in measured:
         problems.extend(_run_problems(each))
-        if each.module in floors.percent and not each.baseline and not each.failure:
+        if each.baseline or each.failure:
+            continue
+        if each.module in floors.percent:
             left, allowed = unexplained(each, by_key), floors.unexplained.get(each.module, 0)
             if len(left) > allowed:
                 problems.extend(_mutant_problems(each, left, allowed))
             noticed, total = score(each, by_key)
             if whole and is_under(noticed, total, floors.percent[each.module]):
                 problems.append(_under(each.module, noticed, total, floors.percent[each.module]))
-    rest = [each for each in measured if each.module not in floors.percent]
+        elif each.module in floors.estimated and whole:
+            noticed, ran, total = ran_score(each, by_key)
+            under = is_under if ran == total else is_surely_under
+            if under(noticed, ran, floors.estimated[each.module]):
+                problems.append(_under(each.module, noticed, ran, floors.estimated[each.module]))
+    held = {*floors.percent, *floors.estimated} if whole else {*floors.percent}
+    rest = [each for each in measured if each.module not in held]
     if REST in floors.percent and rest_is_under is not None:
         noticed = sum(each.count(*NOTICED) for each in rest)
         ran = sum(each.count(*NOTICED, *UNNOTICED) for each in rest)

@@ -64,7 +64,11 @@ def project(root: Path, floors: Mapping[str, int] | None = None) -> Path:
 
 
 def with_floors(
-    root: Path, floors: Mapping[str, int], unexplained: Mapping[str, int] | None = None, tail: str = ""
+    root: Path,
+    floors: Mapping[str, int],
+    unexplained: Mapping[str, int] | None = None,
+    tail: str = "",
+    estimated: Mapping[str, int] | None = None,
 ) -> None:
     """Write floors, and a reason for each module that has none, uncommitted.
 
@@ -73,9 +77,16 @@ def with_floors(
         floors: Module, or `*` -> whole per cent.
         unexplained: Module -> mutants that may be left unexplained.
         tail: What stands at the end of the file.
+        estimated: Module -> whole per cent.
     """
-    reasons = dict.fromkeys((name for name in FUNCTIONS if name not in floors), '"not looked at yet"')
-    tables = {"floors": floors, "unexplained": unexplained or {}, "none-yet": reasons}
+    named = {**floors, **(estimated or {})}
+    reasons = dict.fromkeys((name for name in FUNCTIONS if name not in named), '"not looked at yet"')
+    tables = {
+        "floors": floors,
+        "estimated": estimated or {},
+        "unexplained": unexplained or {},
+        "none-yet": reasons,
+    }
     lines = [
         line
         for table, values in tables.items()

@@ -20,12 +20,16 @@ def found(problems: list[Problem]) -> list[tuple[str, str]]:
 def test_file_says_floors_debts_and_reasons() -> None:
     """Each table is read as what it is."""
     text = (
-        '[floors]\n"*" = 60\n"a.py" = 0\n"b.py" = 100\n[unexplained]\n"a.py" = 1\n[none-yet]\n"c.py" = "so"\n'
+        '[floors]\n"*" = 60\n"a.py" = 0\n"b.py" = 100\n[estimated]\n"d.py" = 100\n"e.py" = 0\n'
+        '[unexplained]\n"a.py" = 1\n[none-yet]\n"c.py" = "so"\n'
     )
     floors, problems = read_floors(text)
     assert problems == []
     assert floors == Floors(
-        percent={REST: 60, "a.py": 0, "b.py": 100}, unexplained={"a.py": 1}, none_yet={"c.py": "so"}
+        percent={REST: 60, "a.py": 0, "b.py": 100},
+        estimated={"d.py": 100, "e.py": 0},
+        unexplained={"a.py": 1},
+        none_yet={"c.py": "so"},
     )
 
 
@@ -44,6 +48,8 @@ def test_no_file_is_no_floors() -> None:
         ('[floors]\n"a.py" = -1', f"{FLOORS}: floors 'a.py'", "is -1"),
         ('[floors]\n"a.py" = "90"', f"{FLOORS}: floors 'a.py'", "is '90'"),
         ('[floors]\n"a.py" = true', f"{FLOORS}: floors 'a.py'", "is True"),
+        ('[estimated]\n"a.py" = 101', f"{FLOORS}: estimated 'a.py'", "is 101"),
+        ('[estimated]\n"a.py" = -1', f"{FLOORS}: estimated 'a.py'", "is -1"),
         ('[unexplained]\n"a.py" = 0', f"{FLOORS}: unexplained 'a.py'", "is 0"),
         ('[none-yet]\n"a.py" = " "', f"{FLOORS}: none-yet 'a.py'", "is ' '"),
         ('[none-yet]\n"a.py" = 1', f"{FLOORS}: none-yet 'a.py'", "is 1"),
@@ -128,10 +134,46 @@ def test_module_has_either_a_floor_or_a_reason() -> None:
     problems = floor_problems(floors, Floors(), anything, functions)
     assert {each.rule for each in problems} == {"mutation.floor-or-reason"}
     assert [(each.where, each.what) for each in problems] == [
-        ("release/b.py", "has a floor and a reason to have none"),
+        ("release/b.py", "stands in [floors] and in [none-yet]"),
         ("release/d.py", "has neither a floor nor a reason to have none"),
     ]
     assert "`nox -s mutation -- --only release/d.py`" in problems[1].remedy
+
+
+def test_module_with_an_estimated_floor_stands_in_no_other_table() -> None:
+    """An estimate that stays beside the measured floor would be held no more, and read as if it were."""
+    floors = Floors(
+        percent={"release/a.py": 80},
+        estimated={"release/a.py": 70, "release/b.py": 70, "release/c.py": 70, "release/gone.py": 70},
+        none_yet={"release/b.py": "so"},
+    )
+    functions = ["release/a.py", "release/b.py", "release/c.py"]
+    problems = floor_problems(floors, Floors(), functions.__contains__, functions)
+    assert [(each.rule, each.where, each.what) for each in problems] == [
+        ("mutation.floor-fits", f"{FLOORS}: estimated 'release/gone.py'", "there is no such module"),
+        ("mutation.floor-or-reason", "release/a.py", "stands in [floors] and in [estimated]"),
+        ("mutation.floor-or-reason", "release/b.py", "stands in [estimated] and in [none-yet]"),
+    ]
+
+
+def test_estimated_floor_never_falls_and_may_become_a_floor() -> None:
+    """The ratchet holds through the first whole measurement, and does not turn back."""
+    before = Floors(percent={"a.py": 80}, estimated={"b.py": 70, "c.py": 70, "d.py": 70, "e.py": 70})
+    now = Floors(percent={"b.py": 70, "c.py": 69}, estimated={"a.py": 90, "d.py": 71, "e.py": 69})
+    problems = floor_problems(now, before, anything, [])
+    assert [(each.rule, each.where, each.what) for each in problems] == [
+        ("mutation.floor-only-rises", f"{FLOORS}: floors 'a.py'", "was 80 % on the main branch and is gone"),
+        (
+            "mutation.floor-only-rises",
+            f"{FLOORS}: estimated 'c.py'",
+            "was 70 % on the main branch and is 69 %",
+        ),
+        (
+            "mutation.floor-only-rises",
+            f"{FLOORS}: estimated 'e.py'",
+            "was 70 % on the main branch and is 69 %",
+        ),
+    ]
 
 
 def test_file_of_this_tree_names_every_module() -> None:

@@ -209,6 +209,38 @@ def test_only_keeps_what_is_known_of_other_modules(tmp_path: Path) -> None:
     assert again.modules == ["release/a.py"]
 
 
+def test_at_most_so_many_mutants_show_what_to_write_into_the_file(tmp_path: Path) -> None:
+    """A module too slow to be measured whole gets an estimated floor, and is held against it from then on."""
+    root, machine = project(tmp_path), Machine()
+    report = stage.run("mutation", context_of(root, machine, Options(only=("release/a.py",), at_most=1))[0])
+    assert len(machine.judged) == 1
+    assert [line.found for line in report.checked if line.what == "release/a.py"] == [
+        "1 of 1 noticed, 0 survived, 0 no test (at least 50 % of all 2)"
+    ]
+    assert measured(root)["modules"]["release/a.py"]["at_least"] == 50
+    with_floors(root, {}, estimated={"release/a.py": 50})
+    again = Machine(codes=dict.fromkeys([name_of("release/a.py", 1), name_of("release/a.py", 2)], 0))
+    report = stage.run("mutation", context_of(root, again, Options(only=("release/a.py",)))[0])
+    assert again.judged == [
+        name
+        for name in (name_of("release/a.py", 1), name_of("release/a.py", 2))
+        if name not in machine.judged
+    ]
+    assert any("(estimated floor 50 %, at least 50 % of all 2)" in line.found for line in report.checked)
+    assert measured(root)["modules"]["release/a.py"]["estimated_floor"] == 50
+    assert list(measured(root)["without_floor"]) == ["release/b.py", "release/untested.py", "src/pkg/c.py"]
+    refused = refusal(root, again, Options(only=("release/a.py",), again=True))
+    assert rules(refused) == ["mutation.floor"]
+
+
+def test_sample_estimates_nothing(tmp_path: Path) -> None:
+    """Its mutants are of a few functions, so they show nothing of the module's others."""
+    root = project(tmp_path)
+    report = stage.run("mutation", context_of(root, Machine(), Options(sample=600))[0])
+    assert not any("at least" in line.found for line in report.checked)
+    assert measured(root)["modules"]["release/a.py"]["at_least"] is None
+
+
 @pytest.mark.parametrize("name", ["release/gone.py", "release/left_out.py", "tests", "src/pk"])
 def test_only_of_no_module_is_a_usage_error(tmp_path: Path, name: str) -> None:
     """A mistyped name is not a module without survivors."""
@@ -343,6 +375,9 @@ def test_long_functions_are_sampled_only_where_there_are_no_others() -> None:
         {"only": ("release/a.py",), "shard": "1/2"},
         {"shard": "3/2"},
         {"sample": 0},
+        {"at_most": 3},
+        {"at_most": 3, "changed": True},
+        {"at_most": 0, "only": ("release/a.py",)},
     ],
 )
 def test_options_that_make_no_sense_are_usage_errors(options: dict[str, Any]) -> None:
@@ -357,6 +392,8 @@ def test_scope_is_what_was_asked_for() -> None:
     assert stage.scope_of(Options()) == Scope(part=Part.ALL)
     assert stage.scope_of(Options(changed=True)).part is Part.CHANGED
     assert stage.scope_of(Options(only=("src",))) == Scope(part=Part.ONLY, only=("src",))
+    few = stage.scope_of(Options(only=("src",), at_most=1))
+    assert few == Scope(part=Part.ONLY, only=("src",), at_most=1)
     assert stage.scope_of(Options(sample=30)) == Scope(part=Part.SAMPLE, seconds=30)
     shard = stage.scope_of(Options(shard="2/3"))
     assert (shard.shard, shard.leg) == (Shard(number=2, of=3), "shard-2-of-3")

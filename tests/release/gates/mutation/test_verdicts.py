@@ -1,5 +1,6 @@
 """Floors kept, explained survivors, and what refuses."""
 
+import dataclasses
 import tomllib
 
 import pytest
@@ -11,9 +12,11 @@ from release.gates.mutation.verdicts import (
     EQUIVALENT,
     Explanation,
     Measured,
+    estimate,
     explanation_problems,
     is_surely_under,
     judge,
+    ran_score,
     read_explanations,
     score,
     suggestions,
@@ -127,6 +130,67 @@ def test_inert_mutants_do_not_count() -> None:
     found = Measured(module=MODULE, mutants=[mutant(0, inert=True)])
     assert score(found, {}) == (0, 0)
     assert judge([found], Floors(percent={MODULE: 100, REST: 100}), []) == []
+
+
+def test_estimated_floor_is_held_and_asks_for_no_explanations() -> None:
+    """A part of the mutants was measured once: how many survive is judged, not yet which."""
+    found = measured(K, S, N, K)
+    assert judge([found], Floors(estimated={MODULE: 50}, percent={REST: 100}), []) == []
+    (problem,) = judge([found], Floors(estimated={MODULE: 51}), [])
+    assert (problem.rule, problem.where) == ("mutation.floor", MODULE)
+    assert problem.what == "2 of 4 mutants are noticed, 50.00 %; the floor is 51 %"
+
+
+def test_equivalent_mutants_do_not_count_against_an_estimated_floor() -> None:
+    """As for floors that were measured."""
+    found = measured(K, S, None, K)
+    explained = [explanation(1, EQUIVALENT), explanation(3, EQUIVALENT)]
+    assert ran_score(found, {each.key: each for each in explained}) == (2, 2, 3)
+    assert judge([measured(K, S)], Floors(estimated={MODULE: 100}), [explanation(1, EQUIVALENT)]) == []
+    assert ran_score(measured(K, S), {each.key: each for each in [explanation(1, ACCEPTED)]}) == (1, 2, 2)
+
+
+def test_part_of_the_mutants_speaks_against_an_estimated_floor_only_when_it_is_sure() -> None:
+    """The shards of a release each see some of a module's mutants, by chance the weaker ones."""
+    part = [K] * 6 + [S] * 4
+    assert judge([measured(*part, None)], Floors(estimated={MODULE: 80}), []) == []
+    assert rules(judge([measured(*part)], Floors(estimated={MODULE: 80}), [])) == ["mutation.floor"]
+    assert rules(judge([measured(*part, None)], Floors(estimated={MODULE: 95}), [])) == ["mutation.floor"]
+
+
+def test_run_that_failed_is_no_verdict_over_an_estimated_floor() -> None:
+    """The one thing to mend is said once; a sample holds such a module together with the others."""
+    failed = dataclasses.replace(measured(S), failure="no memory")
+    assert rules(judge([failed], Floors(estimated={MODULE: 80}), [])) == ["mutation.runs"]
+    red = dataclasses.replace(measured(S), baseline="1 failed")
+    assert rules(judge([red], Floors(estimated={MODULE: 80}), [])) == ["mutation.baseline-is-green"]
+    sampled = judge([measured(S)], Floors(estimated={MODULE: 80}, percent={REST: 60}), [], whole=False)
+    assert [each.where for each in sampled] == ["all modules without a floor of their own"]
+
+
+@pytest.mark.parametrize(
+    ("noticed", "ran", "total", "percent"),
+    [
+        (12, 12, 12, 100),
+        (11, 12, 12, 91),
+        (0, 12, 12, 0),
+        (0, 0, 12, 0),
+        (0, 0, 0, 100),
+        # Of 10, 5 ran and all were noticed: with 5 noticed in all that comes up once in 252 times, with 6
+        # six times, which is more than once in a hundred.
+        (5, 5, 10, 60),
+        # With 1 of 10 noticed, it is among 5 every second time.
+        (1, 5, 10, 10),
+        (40, 40, 400, 89),
+        (36, 40, 400, 74),
+        (1000, 1100, 2200, 89),
+    ],
+)
+def test_estimate_is_what_chance_alone_would_hardly_show(
+    noticed: int, ran: int, total: int, percent: int
+) -> None:
+    """The share of which the part that ran is a likely picture; the numbers of ways outgrow a float."""
+    assert estimate(noticed, ran, total) == percent
 
 
 def test_modules_without_a_floor_are_held_together_against_the_rest_floor() -> None:
