@@ -101,7 +101,7 @@ def _publisher(context: Context) -> Iterator[Finding]:
 
 
 def _workflows(context: Context) -> Iterator[Finding]:
-    proven = len(workflows.RULES) + len(release_graph.RULES)
+    proven = len(workflows.RULES) + len(release_graph.RULES) + len(pins.RULES)
     judged = {
         "workflows": (workflows.check(context.root), f"{proven} graph properties are proven"),
         pins.FILE: (pins.check(context.root), "every action is listed, by its full SHA"),

@@ -10,9 +10,12 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, Vali
 from release.model import Problem
 from release.rules.workflow_model import UnreadableError, Use, read_composite, read_workflow
 
-__all__ = ["FILE", "Pin", "check", "problems", "read"]
+__all__ = ["FILE", "RULES", "Pin", "check", "problems", "read"]
 
 FILE = "release/action-pins.toml"
+
+RULES = ("pins.form", "pins.listed", "pins.sha", "pins.tag")
+"""What holds of each `uses:`; that the list itself can be read is not among them."""
 
 
 class Pin(BaseModel):

@@ -49,6 +49,7 @@ def test_pins_refuse_what_is_not_a_listed_commit(what: str, comment: str, rule: 
     found = pins.problems("ci.yml", [Use(what=what, comment=comment, line=7)], LIST)
     assert [(problem.rule, problem.where) for problem in found] == [(rule, "ci.yml:7")]
     assert found[0].remedy
+    assert rule in pins.RULES
 
 
 @pytest.mark.parametrize(
