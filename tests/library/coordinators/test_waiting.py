@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio as aioredis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.library.conftest import MakeCoordinator
 from tests.library.support.builders import INPUT, WORLD, drain, id_of, make_message, send_ids, take
@@ -71,6 +72,30 @@ async def test_wait_out_of_range_is_refused_before_any_command(
 async def test_wait_ends_without_a_message(coordinator: RedisMessageCoordinator) -> None:
     """Broken: a wait for nothing never ends, or raises."""
     assert await coordinator.receive(WORLD, wait=0.05) is None
+
+
+async def test_look_that_finds_no_server_is_tried_again_while_there_is_time(
+    client: aioredis.Redis, make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: one connection that is refused at the moment of the marker ends a wait of an hour."""
+    monkeypatch.setattr("tta_agent_coordination.coordinators._leases.IDLE_S", LONG_S)
+    coordinator, sender = make_coordinator(client=client), make_coordinator()
+    looks = 0
+
+    async def second_look_fails(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        nonlocal looks
+        looks += args[0] == "EVALSHA"
+        if args[0] == "EVALSHA" and looks == 2:
+            raise RedisConnectionError("refused")
+        return await send(*args, **options)
+
+    assert await coordinator.receive(AgentId(type="warm")) is None  # the script is on the server
+    with intercept(client, second_look_fails):
+        task = waiting(coordinator)
+        await blocked(coordinator)
+        await send_ids(sender, ["message-1"])
+        assert await ended(task) == "message-1"
+    assert looks == 3
 
 
 async def test_wait_takes_what_is_due_at_once(
