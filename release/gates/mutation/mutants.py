@@ -66,8 +66,14 @@ _VERDICTS = {0: Verdict.SURVIVED, 1: Verdict.KILLED, 2: Verdict.KILLED, 3: Verdi
     24: Verdict.TIMEOUT,
     -24: Verdict.TIMEOUT,
     152: Verdict.TIMEOUT,
+    255: Verdict.KILLED,
 }
-"""By exit code: pytest's own 0 to 5, mutmut's 33, SIGXCPU (24) with which an endless run is ended."""
+"""By exit code: pytest's own 0 to 5, mutmut's 33, SIGXCPU (24) with which an endless run is ended.
+
+255 is mutmut's for an exception that came out of pytest itself. Without the mutant none did, so it is the
+mutant's: a coroutine or a connection left behind, which is an error here and may show after the last test, or
+a test that has another name.
+"""
 
 
 def verdict(code: int) -> Verdict:

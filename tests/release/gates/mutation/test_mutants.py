@@ -173,14 +173,15 @@ def test_what_a_program_reads_is_not_inert(line: str, changed: str) -> None:
         (-24, Verdict.TIMEOUT),
         (24, Verdict.TIMEOUT),
         (152, Verdict.TIMEOUT),
+        (255, Verdict.KILLED),
         (4, Verdict.BROKEN),
-        (255, Verdict.BROKEN),
+        (254, Verdict.BROKEN),
         (-9, Verdict.BROKEN),
         (-11, Verdict.BROKEN),
     ],
 )
 def test_exit_codes_are_read(code: int, meaning: Verdict) -> None:
-    """A test process that died says nothing: it must never count as a kill."""
+    """A test process that died says nothing, and must never count as a kill; one that raised did not die."""
     assert verdict(code) is meaning
 
 
