@@ -93,9 +93,13 @@ async def test_bad_timeouts_are_refused_before_any_command(
     client = lane.client()
     coordinator = make_coordinator(client=client)
     with count_commands(client) as counted:
-        with pytest.raises(ValueError, match="visibility_timeout"):
+        with pytest.raises(ValueError, match=r"^visibility_timeout "):
             await coordinator.receive(WORLD, seconds)
-        with pytest.raises(ValueError, match="seconds"):
+        with pytest.raises(ValueError, match=r"^visibility_timeout "):
+            await coordinator.receive_many(WORLD, 1, seconds)
+        with pytest.raises(ValueError, match=r"^visibility_timeout "):
+            await coordinator._ack_and_receive(WORLD, (), 1, seconds)
+        with pytest.raises(ValueError, match=r"^seconds "):
             await coordinator.extend(WORLD, "res_0000000000000000", seconds)
     assert counted.names == []
 
@@ -111,6 +115,34 @@ async def test_limit_set_from_outside_is_checked_where_it_is_read(
     coordinator._queue_size = 2**53
     assert (await coordinator.send_message(INPUT, WORLD, make_message())).delivered
     await peek.raw("FLUSHALL")
+
+
+@pytest.mark.parametrize("wait", [-0.1, math.nan, math.inf, HUGE, "1", None], ids=range(6))
+async def test_bad_waits_are_refused_before_any_command(
+    make_coordinator: MakeCoordinator, lane: Lane, wait: Any
+) -> None:
+    """Broken: a receive waits for ever, or for a time that somebody else's arithmetic makes of it."""
+    client = lane.client()
+    coordinator = make_coordinator(client=client)
+    with count_commands(client) as counted:
+        with pytest.raises(ValueError, match=r"^wait must be a number"):
+            await coordinator.receive(WORLD, wait=wait)
+        with pytest.raises(ValueError, match=r"^wait must be a number"):
+            await coordinator.receive_many(WORLD, 1, wait=wait)
+    assert counted.names == []
+
+
+async def test_refusal_names_the_argument_what_is_allowed_and_what_came(lane: Lane) -> None:
+    """Broken: whoever reads the error has to guess what was given, or what would do."""
+    with pytest.raises(ValueError, match=r"^audit must be one of exact, off, not 'sometimes'$"):
+        RedisMessageCoordinator(lane.client(), audit="sometimes")
+    coordinator = RedisMessageCoordinator(lane.client())
+    with pytest.raises(ValueError, match=r"^dedup_id must be a text that is not empty, or None, not ''$"):
+        await coordinator.send_message(INPUT, WORLD, make_message(), dedup_id="")
+    with pytest.raises(ValueError, match=r"^token must be a text, not 7$"):
+        await coordinator.ack(WORLD, 7)  # type: ignore[arg-type]  # what an untyped caller passes
+    with pytest.raises(ValueError, match=r"^n must be a whole number in \[0, \d+\], not -1$"):
+        await coordinator._ack_and_receive(WORLD, (), -1, 5)
 
 
 async def test_longest_timeout_is_a_week(coordinator: RedisMessageCoordinator) -> None:
@@ -140,7 +172,7 @@ async def test_bad_send_options_are_refused_before_any_command(
     coordinator: RedisMessageCoordinator, peek: Peek, options: dict[str, Any], name: str
 ) -> None:
     """Broken: arguments that cannot be meant raise ValueError, they are not delivery results."""
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match=rf"^{name} "):
         await coordinator.send_message(INPUT, WORLD, make_message(), **options)
     assert await peek.keys() == set()
 

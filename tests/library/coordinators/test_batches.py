@@ -57,6 +57,27 @@ async def test_batch_keeps_order_and_costs_one_script_a_hundred(
     assert (await coordinator.stats(WORLD)).audit == 0
 
 
+async def test_batch_takes_one_for_five_seconds_at_once(
+    client: aioredis.Redis, make_coordinator: MakeCoordinator, clock: ManualClock
+) -> None:
+    """Broken: a batch of one is refused, waits unasked, or holds leases of another length than a receive."""
+    coordinator = make_coordinator(client=client)
+    await warm(coordinator)
+    with count_commands(client) as counted:
+        assert await coordinator.receive_many(WORLD, 1) == []
+    assert counted.names == ["EVALSHA"]
+    await coordinator.send_many(INPUT, WORLD, messages(3))
+    single = await take(coordinator)
+    received = await coordinator.receive_many(WORLD, 1)
+    _, more = await coordinator._ack_and_receive(WORLD, [], 1, 5)
+    assert got(received + more) == ["message-0001", "message-0002"]
+    assert {one.visibility_deadline for one in received + more} == {single.visibility_deadline}
+    clock.advance(4.999)
+    assert await coordinator.receive_many(WORLD, 1) == []
+    tokens = [one.token for one in (single, *received, *more)]
+    assert await coordinator.ack_many(WORLD, tokens) == [True] * 3
+
+
 async def test_batch_takes_the_highest_level_first(coordinator: RedisMessageCoordinator) -> None:
     """Broken: priorities hold for single receives only."""
     for priority in (MessagePriority.LOW, MessagePriority.HIGH, MessagePriority.NORMAL):
@@ -109,7 +130,9 @@ async def test_delay_and_expiry_hold_for_a_batch(
     """Broken: a batch ignores when its messages are due, or when nobody wants them any more."""
     await coordinator.send_many(INPUT, WORLD, messages(2), delay=5, expires_in=10)
     await coordinator.send_many(INPUT, WORLD, messages(150), expires_in=1)
-    clock.advance(5.001)
+    clock.advance(4.999)
+    assert await coordinator.receive_many(WORLD, 10) == []
+    clock.advance(0.002)
     received = await coordinator.receive_many(WORLD, 10)
     assert got(received) == ["message-0000", "message-0001"]
     letters = await coordinator.dead_letters(WORLD)
@@ -127,7 +150,7 @@ async def test_bad_batch_is_refused_before_any_command(
     with count_commands(client) as counted:
         with pytest.raises(ValueError, match=r"dedup_ids|delay|expires_in"):
             await coordinator.send_many(INPUT, WORLD, messages(2), **arguments)
-        with pytest.raises(ValueError, match="n "):
+        with pytest.raises(ValueError, match=r"^n must be a whole number"):
             await coordinator.receive_many(WORLD, 0)
         with pytest.raises(ValueError, match="token"):
             await coordinator.ack_many(WORLD, [1])  # type: ignore[list-item]  # what an untyped caller passes

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.library.support.builders import INPUT, WORLD, make_message, take
+from tests.library.support.builders import INPUT, WORLD, drain, make_message, take
 from tests.library.support.peek import Peek
 from tta_agent_coordination import InMemoryMetrics, RedisMessageCoordinator
 from tta_agent_coordination.testing import ManualClock
@@ -45,6 +45,17 @@ async def test_configure_changes_only_what_is_given(coordinator: RedisMessageCoo
         retry_attempts=0, backoff_base=0.5, backoff_factor=3.0, backoff_max=9.0, queue_size=None
     )
     assert values(coordinator) == (5, 0, 0.5, 3.0, 9.0)
+
+
+async def test_smallest_values_are_allowed(coordinator: RedisMessageCoordinator, clock: ManualClock) -> None:
+    """Broken: a delay that never grows, or an inbox of one, is refused."""
+    coordinator.configure(queue_size=1, retry_attempts=9, backoff_base=2, backoff_factor=1, backoff_max=2)
+    await coordinator.send_message(INPUT, WORLD, make_message())
+    for _ in range(3):
+        await coordinator.nack(WORLD, (await take(coordinator)).token)
+        assert await coordinator.receive(WORLD) is None
+        clock.advance(2)
+    assert await drain(coordinator) == ["message-1"]
 
 
 async def test_configure_takes_effect_at_once(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import redis.asyncio as aioredis
 
 from tests.library.conftest import START_US, MakeCoordinator
 from tests.library.support.builders import INPUT, WORLD, drain, ids_of, make_message, take
-from tests.library.support.commands import Send, intercept
+from tests.library.support.commands import Send, count_commands, intercept
 from tests.library.support.peek import Peek
 from tests.library.v0_model import v0_entry
 from tta_agent_coordination import FailureType, RedisMessageCoordinator
@@ -45,6 +46,7 @@ async def test_dead_letters_tell_message_cause_and_time(
     assert letter.queue_message.message.message_id == "message-1"
     assert letter.queue_message.last_error == "error of message-1"
     assert letter.cause == "permanent"
+    assert letter.died_at == "2023-11-14T22:13:25+00:00"
     assert letter.id
 
 
@@ -130,6 +132,7 @@ async def test_requeue_keeps_audit_and_entry_one_text(
     assert await peek.queue(WORLD) == await peek.ready(WORLD)
     entry = json.loads((await peek.ready(WORLD))[0])
     assert (entry["message"]["message_id"], entry["delivery_attempts"]) == ("message-1", 0)
+    assert re.fullmatch("[0-9a-f]{16}", entry["nonce"])
 
 
 async def test_requeue_of_an_unreadable_letter_leaves_it(
@@ -186,6 +189,64 @@ async def test_dead_letters_page_through_thousands(coordinator: RedisMessageCoor
         await peek.raw("RPUSH", peek.key("dlq", WORLD), *texts[start : start + 500])
     letters = await coordinator.dead_letters(WORLD)
     assert ids_of(letters) == [f"message-{n:04}" for n in range(2_300)]
+
+
+@pytest.mark.parametrize(
+    ("info", "cause", "died_at"),
+    [
+        ("poison|1700000000000000", "poison", "2023-11-14T22:13:20+00:00"),
+        ("poison|999999999999999999", "poison", "9999-12-31T23:59:59+00:00"),
+        ("poison|9999999999999999999", "poison", None),
+        ("poison|soon", "poison", None),
+        ("poison|-5", "poison", None),
+        ("poison|or|1700000000000000", "poison", None),
+        ("poison", "poison", None),
+        ("|", None, None),
+    ],
+)
+async def test_what_somebody_else_noted_of_a_death_is_listed_as_far_as_it_can_be_read(
+    coordinator: RedisMessageCoordinator, peek: Peek, info: str, cause: str | None, died_at: str | None
+) -> None:
+    """Broken: one note that nobody understands hides all dead letters."""
+    await bury(coordinator, "message-1")
+    (field,) = await peek.raw("HKEYS", peek.key("dlq_info", WORLD))
+    await peek.raw("HSET", peek.key("dlq_info", WORLD), field, info)
+    (letter,) = await coordinator.dead_letters(WORLD)
+    assert (letter.cause, letter.died_at) == (cause, died_at)
+
+
+async def test_hundreds_are_handled_a_hundred_a_script(
+    make_coordinator: MakeCoordinator, client: aioredis.Redis, peek: Peek
+) -> None:
+    """Broken: one script does all the work there is, or the answer counts only the last hundred."""
+    coordinator = make_coordinator(client=client, queue_size=150)
+    texts = [v0_entry("world:1", f"message-{n:04}", now_us=START_US) for n in range(400)]
+    await peek.raw("RPUSH", peek.key("dlq", WORLD), *texts)
+    await bury(coordinator, "message-last")
+    letters = await coordinator.dead_letters(WORLD)
+    assert await coordinator.requeue_dead(WORLD, [letters[-1].id]) == 1
+    ids = [letter.id for letter in letters[:-1]]
+    with count_commands(client) as counted:
+        assert await coordinator.requeue_dead(WORLD, ids) == 149
+    assert counted.names == ["EVALSHA"] * 3  # a page of letters, a hundred, and the hundred that did not fit
+    assert (await coordinator.stats(WORLD)).ready == 150
+    left = [letter.id for letter in await coordinator.dead_letters(WORLD)]
+    assert left == ids[149:]
+    assert await coordinator.purge_dead(WORLD, left[:1]) == 1
+    with count_commands(client) as counted:
+        assert await coordinator.purge_dead(WORLD, left) == 250
+    assert counted.names == ["EVALSHA"] * 4
+
+
+async def test_equal_letters_come_back_as_two_messages(
+    coordinator: RedisMessageCoordinator, peek: Peek
+) -> None:
+    """Broken: v0's letters have no nonce; sent again as one text, two of them would be one message."""
+    text = v0_entry("world:1", "message-1")
+    await peek.raw("RPUSH", peek.key("dlq", WORLD), text, text)
+    (first, _) = await coordinator.dead_letters(WORLD)
+    assert await coordinator.requeue_dead(WORLD, [first.id]) == 2
+    assert await drain(coordinator) == ["message-1", "message-1"]
 
 
 async def test_dead_letters_of_a_requeued_message_can_be_drained(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from tests.library.conftest import START_US
-from tests.library.support.builders import INPUT, NARRATIVE, WORLD, make_message, take
+from typing import Any
+
+import redis.asyncio as aioredis
+
+from tests.library.conftest import START_US, MakeCoordinator
+from tests.library.support.builders import INPUT, NARRATIVE, WORLD, make_message, send_ids, take
+from tests.library.support.commands import Send, intercept
 from tests.library.support.peek import Peek
 from tests.library.v0_model import v0_entry
 from tta_agent_coordination import FailureType, MessagePriority, RedisMessageCoordinator
@@ -14,6 +19,7 @@ async def test_stats_of_an_unknown_inbox_are_zero(coordinator: RedisMessageCoord
     """Broken: asking writes nothing and an inbox that never was is empty."""
     stats = await coordinator.stats(WORLD)
     assert (stats.ready, stats.delayed, stats.reserved, stats.dead, stats.depth) == (0, 0, 0, 0, 0)
+    assert stats.oldest_ready_s == 0
     assert await peek.keys() == set()
 
 
@@ -94,8 +100,67 @@ async def test_explain_passes_over_what_only_looks_like_the_message(
     """Broken: an unreadable entry that mentions the id hides the message, or is taken for it."""
     await peek.raw("ZADD", peek.level_key(WORLD, 9), START_US, 'junk with "message-1" in it')
     assert await coordinator.explain("message-1", WORLD) is None
+    await peek.raw("ZADD", peek.level_key(WORLD, 5), START_US, 'more junk with "message-1" in it')
     await coordinator.send_message(INPUT, WORLD, make_message())
     assert await coordinator.explain("message-1", WORLD) is not None
+
+
+async def test_explain_brings_over_only_what_may_be_the_message(
+    client: aioredis.Redis, make_coordinator: MakeCoordinator
+) -> None:
+    """Broken: to find one message, every message of the inbox crosses the network."""
+    coordinator = make_coordinator(client=client)
+    await send_ids(coordinator, [f"message-{n}" for n in range(5)])
+    pages: list[Any] = []
+
+    async def around(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:  # noqa: ANN401
+        answer = await send(*args, **options)
+        pages.append(answer)
+        return answer
+
+    with intercept(client, around):
+        assert await coordinator.explain("message-9", WORLD) is None
+    assert [page[2:] for page in pages if isinstance(page, list)] == [[]] * 5
+
+
+async def test_explain_says_it_in_a_sentence(
+    coordinator: RedisMessageCoordinator, clock: ManualClock, peek: Peek
+) -> None:
+    """Broken: an operator reads that a delayed message waits for a receiver, or half a sentence."""
+
+    async def summary() -> str:
+        found = await coordinator.explain("message-1", WORLD)
+        assert found is not None
+        return found.summary
+
+    await coordinator.send_message(INPUT, WORLD, make_message(), delay=5)
+    assert await summary() == "may not be received before 2023-11-14T22:13:25+00:00"
+    clock.advance(5)
+    assert await summary() == "waits for a receiver since 2023-11-14T22:13:25+00:00"
+    await coordinator.nack(WORLD, (await take(coordinator)).token)
+    assert await summary() == "may not be received before 2023-11-14T22:13:26+00:00 after 1 failed attempts"
+    clock.advance(1)
+    token = (await take(coordinator, WORLD, 60)).token
+    assert await summary() == f"is held as {token} until 2023-11-14T22:14:26+00:00"
+    await coordinator.nack(WORLD, token, FailureType.PERMANENT, "why")
+    assert await summary() == "is a dead letter (permanent), last error: why"
+    await coordinator.purge_dead(WORLD)
+    await peek.raw("RPUSH", peek.key("dlq", WORLD), v0_entry("world:1", "message-1"))
+    assert await summary() == "is a dead letter (cause unknown)"
+
+
+async def test_explain_says_that_a_reservation_has_no_deadline(
+    coordinator: RedisMessageCoordinator, peek: Peek
+) -> None:
+    """Broken: a reservation that a v0 process left halfway cannot be looked at, or seems to end."""
+    await coordinator.send_message(INPUT, WORLD, make_message())
+    token = (await take(coordinator)).token
+    await peek.raw("ZREM", peek.key("reserved_deadlines", WORLD), token)
+    found = await coordinator.explain("message-1", WORLD)
+    assert found is not None
+    assert (found.token, found.visibility_deadline) == (token, None)
+    assert found.summary == f"is held as {token} until somebody clears it: it has no deadline"
+    await coordinator.ack(WORLD, token)
 
 
 async def test_explain_tells_what_an_operator_needs(
