@@ -94,7 +94,9 @@ def test_a_timeout_reaches_what_a_stage_inside_runs(alive: Path, tmp_path: Path)
     reader: list[int] = []
     opened = threading.Thread(target=lambda: reader.append(os.open(alive, os.O_RDONLY)))
     opened.start()
-    env = {**os.environ, "PYTHONPATH": str(Path(runner.__file__).parents[1])}
+    # A mutation run says in front where the unmutated runner is.
+    paths = [os.environ.get("PYTHONPATH", ""), str(Path(runner.__file__).parents[1])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     finished = LocalRunner()(
         [sys.executable, "-c", running(holding(alive))], cwd=tmp_path, env=env, timeout_s=4.0
     )
