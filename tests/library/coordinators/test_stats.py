@@ -43,6 +43,18 @@ async def test_stats_tell_ready_delayed_reserved_and_dead_apart(
     assert (stats.ready, stats.delayed) == (4, 0)
 
 
+async def test_stats_count_each_level_whole(coordinator: RedisMessageCoordinator) -> None:
+    """Broken: a level tells only what is due, or another level's number."""
+    counts = {MessagePriority.HIGH: 1, MessagePriority.NORMAL: 2, MessagePriority.LOW: 3}
+    for priority, ready in counts.items():
+        for n in range(ready + 1):
+            message = make_message(f"message-{priority.name}-{n}", priority=priority)
+            await coordinator.send_message(INPUT, WORLD, message, delay=60 if n == ready else 0)
+    stats = await coordinator.stats(WORLD)
+    assert (stats.ready, stats.delayed) == (6, 3)
+    assert stats.by_priority == {priority: ready + 1 for priority, ready in counts.items()}
+
+
 async def test_explain_finds_a_message_in_each_state(
     coordinator: RedisMessageCoordinator, clock: ManualClock
 ) -> None:
@@ -161,6 +173,21 @@ async def test_explain_says_that_a_reservation_has_no_deadline(
     assert (found.token, found.visibility_deadline) == (token, None)
     assert found.summary == f"is held as {token} until somebody clears it: it has no deadline"
     await coordinator.ack(WORLD, token)
+
+
+async def test_explain_names_the_reservation_of_the_message_itself(
+    coordinator: RedisMessageCoordinator,
+) -> None:
+    """Broken: where several messages mention an id, the answer names the reservation of another one."""
+    tokens: dict[str, str] = {}
+    for n in range(4):
+        message = make_message(f"message-{n}", {"about": [f"message-{m}" for m in range(4)]})
+        await coordinator.send_message(INPUT, WORLD, message)
+        tokens[message.message_id] = (await take(coordinator)).token
+    for message_id, token in tokens.items():
+        found = await coordinator.explain(message_id, WORLD)
+        assert found is not None
+        assert found.token == token
 
 
 async def test_explain_tells_what_an_operator_needs(
