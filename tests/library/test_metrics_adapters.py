@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.library.support.builders import INPUT, WORLD, make_message
 from tta_agent_coordination import AgentId, InMemoryMetrics, MessagePriority, QueueMessage, ReceivedMessage
-from tta_agent_coordination.exporters._base import ExportedMetrics
+from tta_agent_coordination.exporters import otel as otel_module
+from tta_agent_coordination.exporters._base import SECONDS_BUCKETS, ExportedMetrics
 from tta_agent_coordination.exporters.otel import OpenTelemetryMetrics
 from tta_agent_coordination.exporters.prometheus import PrometheusMetrics
 from tta_agent_coordination.messaging import InboxStats
@@ -211,3 +212,70 @@ def test_defaults_are_the_processs_own() -> None:
     from tta_agent_coordination.resilience import get_circuit_breaker_metrics  # noqa: PLC0415 - beside its use
 
     assert OpenTelemetryMetrics().breakers is get_circuit_breaker_metrics()
+
+
+def shown_by_prometheus() -> dict[str, Any]:
+    """Return what Prometheus is told of each metric, by its name there."""
+    registry = CollectorRegistry()
+    metrics = PrometheusMetrics(registry, breakers=breakers())
+    fill(metrics)
+    counters = {"counter": "_total"}
+    return {
+        family.name.removeprefix("tta_agents_") + counters.get(family.type, ""): family
+        for family in registry.collect()
+    }
+
+
+def shown_by_otel() -> dict[str, Any]:
+    """Return what OpenTelemetry is told of each metric, by its name for Prometheus."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    fill(OpenTelemetryMetrics(provider.get_meter("test"), breakers=breakers()))
+    data: Any = reader.get_metrics_data()
+    scopes = data.resource_metrics[0].scope_metrics
+    return {NAMES[metric.name]: metric for scope in scopes for metric in scope.metrics}
+
+
+def fill(metrics: ExportedMetrics) -> None:
+    """Give every metric a number."""
+    metrics.set_queue_length("world:1", 5, 2)
+    metrics.set_dlq_length("world:1", 1)
+    metrics.depths["world:1"] = 3
+    metrics.oldest_ready["world:1"] = 1.5
+    metrics.observe_time_in_queue(WORLD, 0.25)
+    metrics.observe_handling_time(WORLD, 0.25, "ok")
+
+
+def test_exporters_say_the_same_of_each_metric() -> None:
+    """Broken: a dashboard shows seconds as a plain number, or another text than the other exporter's."""
+    ours, theirs = shown_by_prometheus(), shown_by_otel()
+    assert ours.keys() == theirs.keys() == set(NAMES.values())
+    for name, metric in theirs.items():
+        assert metric.description == ours[name].documentation
+        assert metric.description.endswith(".")
+        assert metric.unit == ("s" if name.endswith("_seconds") else "")
+
+
+def test_histograms_have_our_buckets() -> None:
+    """Broken: a handler that takes minutes falls into the last bucket of a web server's."""
+    ours, theirs = shown_by_prometheus(), shown_by_otel()
+    bounds = [float(bound) for bound in SECONDS_BUCKETS]
+    for name in ("time_in_queue_seconds", "handling_seconds"):
+        [point] = theirs[name].data.data_points
+        assert list(point.explicit_bounds) == bounds
+        samples = [sample for sample in ours[name].samples if sample.name.endswith("_bucket")]
+        assert [float(sample.labels["le"]) for sample in samples] == [*bounds, float("inf")]
+
+
+def test_default_meter_is_named_after_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: an application cannot tell our metrics from others', or switch them off by name."""
+    asked: list[object] = []
+    get_meter = otel_module.get_meter
+
+    def noting(name: str) -> Any:  # noqa: ANN401 - a meter
+        asked.append(name)
+        return get_meter(name)
+
+    monkeypatch.setattr(otel_module, "get_meter", noting)
+    OpenTelemetryMetrics()
+    assert asked == ["tta_agent_coordination"]

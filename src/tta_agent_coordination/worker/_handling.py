@@ -53,7 +53,8 @@ def checked(handler: object) -> Handler:
     Raises:
         TypeError: If it is not a coroutine function, or an object whose call is one.
     """
-    call = handler if inspect.isroutine(handler) else getattr(handler, "__call__", None)  # noqa: B004
+    # Of the type: a class has a `__call__` too, its instances', and calling the class makes one of those.
+    call = getattr(type(handler), "__call__", None)  # noqa: B004
     if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)):
         raise TypeError(
             f"a handler is an `async def` function, not {handler!r}; let one that blocks run in a thread: "

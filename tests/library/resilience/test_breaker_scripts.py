@@ -346,15 +346,31 @@ def test_nonsense_is_named(answer: Any, says: str) -> None:
         CALLS["breaker_trip"].read(answer)
 
 
+def test_look_carries_what_is_stored() -> None:
+    """Broken: what v0 wrote, or the counters of an earlier process, are never taken over."""
+    look = CALLS["breaker_read"].read(
+        [b"ok", b"open", b"7", b"5", b"1", b"2", b"9", b'{"state": "open"}', b"1500", b'{"total_calls": 3}']
+    )
+    assert (look.foreign, look.foreign_ttl_ms) == (b'{"state": "open"}', 1500)
+    assert look.counters == b'{"total_calls": 3}'
+
+
+def test_renewal_says_until_when_the_slot_is_held() -> None:
+    """Broken: a slot that was lost has a deadline, or one that is held has another."""
+    read = CALLS["breaker_renew"].read
+    assert read([b"held", b"17"]) == scripts.Renewed(status=BreakerStatus.HELD, deadline_us=17)
+    assert read([b"lost", b"17"]) == scripts.Renewed(status=BreakerStatus.LOST, deadline_us=0)
+
+
 def test_nonsense_is_not_taken_for_a_look() -> None:
     """Broken: as above, where the answer is longer."""
     good: list[Any] = [b"ok", b"open", b"1", b"1", b"0", b"0", b"1", b"", b"-1", b""]
     assert CALLS["breaker_read"].read(good).record.generation == 1
     for bad in (good[:-1], [*good[:7], None, b"-1", b""], [*good[:7], b"", b"x", b""]):
-        with pytest.raises(BadReplyError):
+        with pytest.raises(BadReplyError, match="expected"):
             CALLS["breaker_read"].read(bad)
     for bad in (None, [b"held", b"x"], [b"perhaps", b"1"]):
-        with pytest.raises(BadReplyError):
+        with pytest.raises(BadReplyError, match=r"expected|not a renewal: b'perhaps'"):
             CALLS["breaker_renew"].read(bad)  # pyright: ignore[reportArgumentType] - that is the point
 
 

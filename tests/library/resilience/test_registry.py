@@ -16,8 +16,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tests.library.resilience.calls import succeed, trip
+from tests.library.support.commands import Send, intercept
 from tests.library.support.servers import Lane
 from tests.library.support.waiting import eventually
+from tta_agent_coordination import _keys
 from tta_agent_coordination.resilience import (
     CircuitBreakerConfig,
     CircuitBreakerRegistry,
@@ -193,3 +195,130 @@ async def test_sweep_ends_where_a_store_has_no_end(
     await registry.cleanup_expired_states()
     assert pages == ["SCAN"]
     await client.flushall()
+
+
+async def test_second_caller_gets_a_breaker_that_has_begun(registry: CircuitBreakerRegistry) -> None:
+    """Broken: whoever asks while somebody else's beginning is under way gets a breaker that knows nothing."""
+    first = asyncio.create_task(registry.get_or_create("a"))
+    await asyncio.sleep(0)
+    breaker = await registry.get_or_create("a")
+    assert breaker._shell.link is not None
+    assert breaker._shell.link.up is True
+    assert await registry.list_names() == ["a"]
+    assert await first is breaker
+
+
+async def test_breakers_have_the_registrys_clock_and_prefix(
+    lane: Lane, client: Any, clock: ManualClock
+) -> None:
+    """Broken: breakers of a registry wait by another clock, or share the records of another application."""
+    registry = CircuitBreakerRegistry(lane.client(), "mine:", clock=clock)
+    breaker = await registry.get_or_create("a", CircuitBreakerConfig(1, timeout_seconds=60))
+    await trip(breaker)
+    assert await client.exists("mine:cb:state:a") == 1
+    assert await client.keys("ao:*") == []
+    assert not await breaker.is_call_permitted()
+    clock.advance(60)
+    assert await breaker.is_call_permitted()
+    await registry.remove("a")
+    await registry.aclose()
+
+
+async def test_only_an_entered_registry_subscribes(lane: Lane, clock: ManualClock) -> None:
+    """Broken: a registry that nobody entered leaves sockets open, or an entered one asks once a second."""
+    registry = CircuitBreakerRegistry(lane.client(), clock=clock)
+    before = await registry.get_or_create("before")
+    assert not before._shell._joined
+    async with registry:
+        inside = await registry.get_or_create("inside")
+        assert before._shell._joined
+        assert inside._shell._joined
+    after = await registry.get_or_create("after")
+    assert not any(breaker._shell._joined for breaker in (before, inside, after))
+    await registry.aclose()
+
+
+async def test_sweep_goes_by_age_and_by_who_is_registered(
+    registry: CircuitBreakerRegistry, client: Any
+) -> None:
+    """Broken: the sweep takes another process's breaker, or one that changed in a day, or leaves old ones."""
+    stamps = {"idle": (0, 86_400), "older": (0, 86_401), "unchanged": (0, 80_000), "elsewhere": (0, 90_000)}
+    for name, (changed, updated) in stamps.items():
+        text = json.dumps({"state": "open", "state_changed_at": changed, "updated_at": updated})
+        await client.set(f"ao:cb:state:{name}", text)
+    # Written 36,400 seconds ago, says what is left of its day, and 80,000 seconds after it had changed.
+    text = json.dumps({"state": "open", "state_changed_at": 0, "updated_at": 80_000})
+    await client.set("ao:cb:state:long", text, ex=50_000)
+    await client.sadd("ao:cb:registry", "elsewhere")
+    assert await registry.cleanup_expired_states() == 2
+    left = {key.decode() for key in await client.keys("ao:cb:state:*")}
+    assert left == {f"ao:cb:state:{name}" for name in ("idle", "unchanged", "elsewhere")}
+    await client.flushall()
+
+
+async def test_sweep_leaves_no_key_of_a_breaker(lane: Lane, client: Any, clock: ManualClock) -> None:
+    """Broken: a swept breaker's slots or counters stay; or names in braces are read as if without."""
+    registry = CircuitBreakerRegistry(lane.client(decode_responses=True), hash_tags=True, clock=clock)
+    old = json.dumps({"state": "open", "state_changed_at": 0, "updated_at": 90_000})
+    keys = _keys.breaker("ao", "gone", hash_tags=True)
+    for key in (keys.shared, keys.probes, keys.metrics):
+        await client.set(key, "something")
+    await client.set(keys.mirror, old)
+    await client.set("ao:cb:state:untagged", old)
+    assert await registry.cleanup_expired_states() == 1
+    await client.delete("ao:cb:cleanup:last")
+    assert await client.keys("*") == [b"ao:cb:state:untagged"], "it is a breaker of another kind of registry"
+    await client.flushall()
+    await registry.aclose()
+
+
+async def test_sweep_spares_what_the_store_tells_nothing_of(
+    registry: CircuitBreakerRegistry, client: Any
+) -> None:
+    """Broken: a store that fails in the middle of a sweep ends it with an error, or makes records old."""
+    text = json.dumps({"state": "open", "state_changed_at": 0, "updated_at": 80_000})
+    await client.set("ao:cb:state:a", text, ex=50_000)
+
+    async def lose(send: Send, words: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if words[0] == "PTTL":
+            raise aioredis.ConnectionError("gone in between")
+        return await send(*words, **options)
+
+    own: Any = registry._redis
+    with intercept(own, lose):
+        assert await registry.cleanup_expired_states() == 0
+    assert await client.exists("ao:cb:state:a") == 1
+    await client.flushall()
+
+
+async def test_stamp_of_a_sweep_that_is_no_number_counts_as_none(
+    registry: CircuitBreakerRegistry, client: Any
+) -> None:
+    """Broken: what another version wrote there makes the stats raise."""
+    await client.set("ao:cb:cleanup:last", "yesterday")
+    assert (await registry.get_registry_stats())["last_cleanup_time"] is None
+    await client.delete("ao:cb:cleanup:last")
+
+
+async def test_sweep_waits_for_its_hour(registry: CircuitBreakerRegistry, client: Any) -> None:
+    """Broken: the background task sweeps without end, or ends at once."""
+    assert registry._cleanup_interval == 3600
+    await registry.start_cleanup_task()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (await registry.get_registry_stats())["cleanup_task_running"] is True
+    assert await client.keys("*") == []
+
+
+async def test_outage_is_told_by_its_command(
+    registry: CircuitBreakerRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Broken: an operator reads that something failed, and neither what nor why."""
+
+    async def refuse(*_: Any) -> Any:
+        raise aioredis.ConnectionError("nobody is there")
+
+    own: Any = registry._redis
+    with intercept(own, refuse):
+        assert await registry.list_names() == []
+    assert "SMEMBERS failed: nobody is there" in caplog.text
