@@ -61,11 +61,28 @@ def test_a_child_inherits_neither_settings_nor_secrets(home: Path, monkeypatch: 
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("SSL_CERT_FILE", "ca.pem")
+    inherited = {
+        *("PATH", "SYSTEMROOT", "COMSPEC", "PATHEXT", "TMPDIR", "TEMP", "TMP"),
+        *("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"),
+        *("REQUESTS_CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    }
     env = environments.scrubbed(home, EXTRA="1")
     assert "secret" not in env.values()
     assert (env["HTTPS_PROXY"], env["SSL_CERT_FILE"], env["EXTRA"]) == ("http://127.0.0.1:9", "ca.pem", "1")
-    assert env["HOME"] == str(home)
-    assert env["PIP_CONFIG_FILE"] == os.devnull
+    assert {name: value for name, value in env.items() if name not in inherited} == {
+        "EXTRA": "1",
+        "HOME": str(home),
+        "USERPROFILE": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "LC_ALL": "C.UTF-8",
+        "PYTHONUTF8": "1",
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "UV_NO_CONFIG": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
     assert str(Path(sys.executable).parent) not in env["PATH"].split(os.pathsep)
 
 

@@ -110,6 +110,30 @@ def test_a_draft_is_filled_looked_at_and_published(
     assert json.loads(capsys.readouterr().out) == {"isDraft": False, "assets": []}
 
 
+def test_a_release_is_what_the_stage_asked_for(
+    state: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A release candidate is marked as one from its draft on; a release without a title is none."""
+    notes = tmp_path / "notes.md"
+    notes.write_text("what is new", encoding="utf-8")
+    words = ("create", "v1", "--draft", "--verify-tag", "--prerelease", "--notes-file", str(notes))
+    with pytest.raises(SystemExit):
+        call(state, *words)
+    assert "--title" in capsys.readouterr().err
+    assert call(state, *words, "--title", "1.0") == 0
+    assert call(state, "view", "v1", "--json", "isDraft,isPrerelease,name,body,url") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "isDraft": True,
+        "isPrerelease": True,
+        "name": "1.0",
+        "body": "what is new",
+        "url": "https://github.com/o/r/releases/tag/v1",
+    }
+    assert call(state, "edit", "v1", "--draft=true", "--prerelease=false") == 0
+    assert call(state, "view", "v1", "--json", "isDraft,isPrerelease") == 0
+    assert json.loads(capsys.readouterr().out) == {"isDraft": True, "isPrerelease": False}
+
+
 def test_on_windows_it_is_a_command_file(tmp_path: Path) -> None:
     """There a program is found by its suffix."""
     github.install(tmp_path / "bin", tmp_path / "state", windows=True)
@@ -119,7 +143,10 @@ def test_on_windows_it_is_a_command_file(tmp_path: Path) -> None:
 def test_a_rehearsal_looks_at_what_was_announced(tmp_path: Path, state: Path) -> None:
     """Public, with the ledger's digests; everything else is a defect of the stage."""
     ledger = create(tmp_path / "ledger")
-    assert "absent" in announced_problems(state, ledger)[0].what
+    (absent,) = announced_problems(state, ledger)
+    assert absent.where == "release v0.1.0 on the recording GitHub"
+    names = ", ".join(each.name for each in ledger.opening.artifacts)
+    assert absent.what == f"is a draft or absent, without the ledger's {names}"
     assets = [{"name": each.name, "digest": f"sha256:{each.sha256}"} for each in (WHEEL, SDIST)]
 
     def kept(**changes: object) -> None:
@@ -129,6 +156,11 @@ def test_a_rehearsal_looks_at_what_was_announced(tmp_path: Path, state: Path) ->
     kept()
     assert announced_problems(state, ledger) == []
     kept(isDraft=True)
-    assert "draft" in announced_problems(state, ledger)[0].what
+    (draft,) = announced_problems(state, ledger)
+    assert draft.what == "is a draft or absent, without the ledger's nothing"
     kept(assets=assets[:1])
-    assert SDIST.name in announced_problems(state, ledger)[0].what
+    (lacking,) = announced_problems(state, ledger)
+    assert lacking.what == f"is public, without the ledger's {SDIST.name}"
+    kept(assets=[assets[0], {**assets[1], "digest": assets[0]["digest"]}])
+    (other,) = announced_problems(state, ledger)
+    assert (other.rule, other.what) == ("rehearsal.announced", lacking.what)

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from release.indexes import INDEXES, IndexName
+from release.rehearsal import serving
 from release.rehearsal.index import TOKEN_LIFE, LoopbackIndex
 from release.rehearsal.issuer import Issuer
 from release.rehearsal.minting import Publisher
@@ -188,6 +189,7 @@ async def test_upload_then_page_then_file(counter: Counter) -> None:
     by_name = {file["filename"]: file for file in page["files"]}
     assert set(by_name) == {WHEEL_NAME, SDIST_NAME}
     file = by_name[WHEEL_NAME]
+    assert file["data-dist-info-metadata"] == file["core-metadata"], "older installers read the older name"
     assert file["hashes"] == {"sha256": hashlib.sha256(WHEEL).hexdigest()}
     assert (file["size"], file["yanked"], file["provenance"]) == (len(WHEEL), False, None)
     assert file["requires-python"] == ">=3.8"
@@ -280,6 +282,46 @@ async def test_page_shows_yanked_files_and_their_reason(counter: Counter) -> Non
     assert [file["yanked"] for file in (await counter.page())["files"]] == [True]
 
 
+async def test_minting_tells_its_audience(counter: Counter) -> None:
+    """A client asks for it before it asks its issuer for a token."""
+    answer = await counter.ask("GET", "/_/oidc/audience")
+    assert (answer.status, json.loads(answer.body)) == (200, {"audience": "pypi"})
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_a_password_is_all_behind_the_first_colon(counter: Counter) -> None:
+    """RFC 7617: a user name has no colon, a password may; one with more than the token is another one."""
+    token = await counter.minted()
+    encoded = base64.b64encode(f"__token__:x:{token}".encode()).decode()
+    assert (await counter.upload(token, authorization=f"Basic {encoded}")).status == 403
+    encoded = base64.b64encode(f"__token__:{token}".encode()).decode()
+    assert (await counter.upload(token, authorization=f"basic {encoded}")).status == 200
+
+
+async def test_a_refused_upload_says_why_twice(counter: Counter) -> None:
+    """In the status line, which twine shows, and as text."""
+    await counter.upload(token := await counter.minted())
+    answer = await counter.upload(token, data=WHEEL + b"more")
+    assert answer.headers == {"content-type": "text/plain"}
+    assert answer.reason is not None
+    assert answer.reason in answer.body.decode()
+    sums = [hashlib.sha256(data).hexdigest() for data in (WHEEL, WHEEL + b"more")]
+    assert f"File already exists ({WHEEL_NAME}, sha256 {sums[0]}; now {sums[1]})" in answer.reason
+
+
+def test_a_provenance_names_the_publisher_and_the_attestations(counter: Counter) -> None:
+    """PEP 740: version 1, one bundle of the publisher; none for a person, and none without signatures."""
+    (publisher,) = counter.index.publishers
+    said = json.loads(serving.provenance(publisher, [{"version": 1}]))
+    assert (said["version"], len(said["attestation_bundles"])) == (1, 1)
+    (bundle,) = said["attestation_bundles"]
+    assert bundle["attestations"] == [{"version": 1}]
+    assert bundle["publisher"]["repository"] == "Somebody/demo-project"
+    assert bundle["publisher"]["workflow"] == "release.yml"
+    assert bundle["publisher"]["environment"] == "pypi"
+    assert serving.provenance(publisher, []) == serving.provenance(None, [{"version": 1}]) == b""
+
+
 async def test_a_provenance_is_served_where_the_page_says(counter: Counter) -> None:
     """A client follows the page's address; a file that nobody signed has none."""
     host = f"https://{counter.index.index.hosts[0]}"
@@ -291,6 +333,7 @@ async def test_a_provenance_is_served_where_the_page_says(counter: Counter) -> N
     (shown,) = [file["provenance"] for file in (await counter.page())["files"]]
     answer = await counter.ask("GET", str(shown).removeprefix(host))
     assert (answer.status, answer.body) == (200, b'{"version": 1}')
+    assert answer.headers["content-type"] == "application/vnd.pypi.integrity.v1+json"
 
 
 async def test_yanking_leaves_other_projects_alone(counter: Counter) -> None:

@@ -1,18 +1,26 @@
 """The embedded Sigstore's own decisions; that real clients take its answers, the other tests here show."""
 
 import base64
+import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 from sigstore._internal import merkle  # pyright: ignore[reportMissingModuleSource]
+from sigstore._internal.sct import verify_sct
+from sigstore._internal.trust import KeyringPurpose
+from sigstore.models import ClientTrustConfig, TransparencyLogEntry
 
 from release.rehearsal.issuer import Issuer
+from release.rehearsal.minting import Verified
+from release.rehearsal.sigstore import trust
 from release.rehearsal.sigstore.authority import LIFE, CertificateAuthority
 from release.rehearsal.sigstore.log import TransparencyLog, inclusion, tree_hash
 from release.rehearsal.wire import Request, Response
@@ -67,6 +75,56 @@ async def test_a_certificate_lives_ten_minutes_and_names_the_job(asked: Asked) -
     ]
 
 
+def test_a_certificate_says_of_the_job_what_the_public_one_says(asked: Asked) -> None:
+    """Every claim under the number of Fulcio's registry: a claim under another one would be believed too."""
+    own = (
+        *("iss", "job_workflow_ref", "job_workflow_sha", "runner_environment", "repository", "sha", "ref"),
+        *("repository_id", "repository_owner", "repository_owner_id", "workflow_ref", "workflow_sha"),
+        *("event_name", "run_id", "run_attempt", "repository_visibility"),
+    )
+    claims = Verified(claims={name: f"<{name}>" for name in own})
+    made = asked.authority.issue(ec.generate_private_key(ec.SECP256R1()).public_key(), claims)
+    home = "https://github.com/"
+    wanted = {
+        8: "<iss>",
+        9: f"{home}<job_workflow_ref>",
+        10: "<job_workflow_sha>",
+        11: "<runner_environment>",
+        12: f"{home}<repository>",
+        13: "<sha>",
+        14: "<ref>",
+        15: "<repository_id>",
+        16: f"{home}<repository_owner>",
+        17: "<repository_owner_id>",
+        18: f"{home}<workflow_ref>",
+        19: "<workflow_sha>",
+        20: "<event_name>",
+        21: f"{home}<repository>/actions/runs/<run_id>/attempts/<run_attempt>",
+        22: "<repository_visibility>",
+    }
+    said = {
+        each.oid.dotted_string: asn1.decode_der(str, each.value.value)
+        for each in made.extensions
+        if isinstance(each.value, x509.UnrecognizedExtension)
+    }
+    assert said == {f"1.3.6.1.4.1.57264.1.{number}": text for number, text in wanted.items()}
+
+
+def test_a_client_takes_the_trust_root_and_what_it_vouches_for(asked: Asked, tmp_path: Path) -> None:
+    """Sigstore's own client reads the file, finds both services, and verifies a certificate with its keys."""
+    written = trust.write(tmp_path / "trust.json", asked.authority, TransparencyLog(now))
+    config = ClientTrustConfig.from_json(written.read_text(encoding="utf-8"))
+    root, found = config.trusted_root, config.signing_config
+    assert root.get_fulcio_certs() == [asked.authority.root]
+    assert found.get_fulcio().url == "https://fulcio.sigstore.dev"
+    assert [getattr(each, "url", "") for each in found.get_tlogs()] == ["https://rekor.sigstore.dev/api/v1"]
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    made = asked.authority.issue(key, Verified(claims={"job_workflow_ref": "somebody/demo"}))
+    verify_sct(made, [asked.authority.root], root.ct_keyring(KeyringPurpose.VERIFY))
+    proofs = made.extensions.get_extension_for_class(x509.PrecertificateSignedCertificateTimestamps).value
+    assert [proof.timestamp for proof in proofs] == [made.not_valid_before_utc.replace(tzinfo=None)]
+
+
 @pytest.mark.parametrize(
     ("audience", "claims"),
     [("pypi", {}), ("sigstore", {"exp": 1}), ("sigstore", {"iss": "https://example.org"})],
@@ -77,7 +135,9 @@ async def test_a_token_for_something_else_gets_no_certificate(
     """PyPI's audience, an expired one, another issuer's."""
     answer = await asked.ask(csr(), asked.token(audience, **claims))
     assert answer.status == 401
-    assert b"identity token" in answer.body
+    told = json.loads(answer.body)
+    assert told["code"] == 16
+    assert told["message"].startswith("There was an error processing the identity token: ")
 
 
 async def test_without_a_token_there_is_no_certificate(asked: Asked) -> None:
@@ -89,7 +149,9 @@ async def test_a_request_that_is_none_gets_no_certificate(asked: Asked) -> None:
     """No Base64, no request, a kind of key that the clients do not use, one that is changed."""
     rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     for pem in (b"no request", csr(rsa_key)):
-        assert (await asked.ask(pem, asked.token())).status == 400
+        answer = await asked.ask(pem, asked.token())
+        assert (answer.status, json.loads(answer.body)["code"]) == (400, 3)
+        assert "its key did not sign it" in json.loads(answer.body)["message"]
     for body in ({}, {"certificateSigningRequest": "***"}):
         got = await asked.authority.handle(request(SIGNING, body, bearer=asked.token()))
         assert got.status == 400
@@ -125,6 +187,26 @@ async def test_the_log_takes_signed_statements_in_order() -> None:
     entries = [next(iter(json.loads(answer.body).values())) for answer in answers]
     assert [entry["logIndex"] for entry in entries] == [0, 1, 2]
     assert all(b"statement" not in body for body in log.entries)
+
+
+async def test_a_client_verifies_what_the_log_answers(asked: Asked, tmp_path: Path) -> None:
+    """Proof, checkpoint and promise hold with the log's key alone; the entry is of what was proposed."""
+    log = TransparencyLog(now)
+    trusted = trust.write(tmp_path / "trust.json", asked.authority, log).read_text(encoding="utf-8")
+    keys = ClientTrustConfig.from_json(trusted).trusted_root.rekor_keyring(KeyringPurpose.VERIFY)
+    answers = [json.loads((await log.handle(request(ENTRIES, proposed()))).body) for _ in range(3)]
+    for answer in answers:
+        entry = TransparencyLogEntry._from_v1_response(answer)  # pyright: ignore[reportPrivateUsage]
+        entry._verify(keys)  # pyright: ignore[reportPrivateUsage]
+    ((name, said),) = answers[-1].items()
+    body = base64.b64decode(said["body"])
+    assert (name, body) == (hashlib.sha256(b"\0" + body).hexdigest(), log.entries[2])
+    envelope = proposed()["spec"]["proposedContent"]["envelope"].encode()
+    assert json.loads(body)["spec"] == {
+        "envelopeHash": {"algorithm": "sha256", "value": hashlib.sha256(envelope).hexdigest()},
+        "payloadHash": {"algorithm": "sha256", "value": hashlib.sha256(b"statement").hexdigest()},
+        "signatures": [{"signature": "c2ln", "verifier": "cGVt"}],
+    }
 
 
 @pytest.mark.parametrize(
