@@ -4,6 +4,7 @@ Pure: text in, text out. tomlkit edits TOML; other files are edited on the one l
 """
 
 import difflib
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from tta_agent_coordination.adopt.findings import (
     ReplaceOnLine,
     SetValue,
 )
-from tta_agent_coordination.adopt.tables import BOM
+from tta_agent_coordination.adopt.tables import BOM, at
 
 __all__ = ["changed", "diff"]
 
@@ -41,12 +42,17 @@ def diff(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     """A unified diff of every changed file, by path."""
     pieces: list[str] = []
     for path in sorted(new):
-        before, after = old[path].splitlines(keepends=True), new[path].splitlines(keepends=True)
+        before, after = _lines(old[path]), _lines(new[path])
         pieces += (
             line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
             for line in difflib.unified_diff(before, after, f"a/{path}", f"b/{path}")
         )
     return "".join(pieces)
+
+
+def _lines(text: str) -> list[str]:
+    """The lines as other programs count them: a form feed or the like ends none."""
+    return [*io.StringIO(text)]
 
 
 def _apply(text: str, changes: Sequence[Change]) -> str:
@@ -65,11 +71,14 @@ def _apply(text: str, changes: Sequence[Change]) -> str:
 
 
 def _edit(document: tomlkit.TOMLDocument, change: SetValue | AddToArray | ReplaceInArray) -> None:
+    """Carry out one change; what stands there and is no table or array is left to a person."""
     here: Any = document
     for key in change.path[:-1]:
-        if key not in here:
-            here[key] = tomlkit.table(is_super_table=key != change.path[-2])
-        here = here[key]
+        if _is(dict, here) and key not in here:
+            here[key] = tomlkit.table()
+        here = at(here, key)
+    if not _is(dict, here):
+        return
     key = change.path[-1]
     match change:
         case SetValue(value=dict() as value):
@@ -81,6 +90,13 @@ def _edit(document: tomlkit.TOMLDocument, change: SetValue | AddToArray | Replac
         case AddToArray(value=value):
             if key not in here:
                 here[key] = tomlkit.array()
-            here[key].append(value)
+            if _is(list, here[key]):
+                here[key].append(value)
         case _:
-            here[key][here[key].index(change.old)] = change.new
+            if _is(list, here[key]):
+                here[key][here[key].index(change.old)] = change.new
+
+
+def _is(kind: type, value: object) -> bool:
+    """Whether a value is of a kind, for a value of which nothing else is known."""
+    return isinstance(value, kind)
