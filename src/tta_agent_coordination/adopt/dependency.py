@@ -10,6 +10,8 @@ import tomlkit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from tta_agent_coordination.adopt.tables import BOM, at, is_a, table
+
 __all__ = ["NAME", "leftovers", "taken_from_git", "taken_from_pypi"]
 
 NAME = "tta-agent-coordination"
@@ -39,22 +41,24 @@ def taken_from_git(text: str, rev: str) -> str:
         rev: The commit or tag.
 
     Raises:
-        ValueError: If there is no [project] to declare it in.
+        ValueError: If there is no [project] to declare it in, or no table where one belongs.
     """
-    document: Any = tomlkit.parse(text)
+    document: Any = tomlkit.parse(text.removeprefix(BOM))
     _require(document, NAME)
     sources = document
     for key in ("tool", "uv", "sources"):
         if key not in sources:
-            sources[key] = tomlkit.table(is_super_table=key != "sources")
+            sources[key] = tomlkit.table()
         sources = sources[key]
+        if not is_a(dict, sources):
+            raise ValueError(f"`{key}` on the way to [tool.uv.sources] is no table; correct it")
     wanted = {"git": _GIT, "rev": rev}
     key = _key(sources)
     if sources.get(key) != wanted:
         sources[key] = tomlkit.inline_table()
         for word, value in wanted.items():
             sources[key][word] = value
-    return tomlkit.dumps(document)
+    return text[: text.startswith(BOM)] + tomlkit.dumps(document)
 
 
 def taken_from_pypi(text: str) -> str:
@@ -64,11 +68,11 @@ def taken_from_pypi(text: str) -> str:
         text: A pyproject.toml with a [project].
 
     Raises:
-        ValueError: If there is no [project] to declare it in.
+        ValueError: If there is no [project] to declare it in, or no table where one belongs.
     """
-    document: Any = tomlkit.parse(text)
+    document: Any = tomlkit.parse(text.removeprefix(BOM))
     _require(document, NAME + _FIRST)
-    sources = document.get("tool", {}).get("uv", {}).get("sources", {})
+    sources = table(document, "tool", "uv", "sources")
     key = _key(sources)
     if key in sources:
         del sources[key]
@@ -76,7 +80,7 @@ def taken_from_pypi(text: str) -> str:
             del document["tool"]["uv"]["sources"]
             if not document["tool"]["uv"]:
                 del document["tool"]["uv"]
-    return tomlkit.dumps(document)
+    return text[: text.startswith(BOM)] + tomlkit.dumps(document)
 
 
 def leftovers(paths: Collection[str]) -> Iterator[str]:
@@ -103,12 +107,14 @@ def _key(sources: Any) -> str:  # noqa: ANN401 - a table of tomlkit's, or none
 
 def _require(document: Any, wanted: str) -> None:  # noqa: ANN401 - tomlkit's document
     """Put one requirement in place of any other on the package; its extras and marker stay."""
-    if "project" not in document:
+    if not is_a(dict, at(document, "project")):
         raise ValueError("there is no [project] in this pyproject.toml; name the folder of a project")
     project = document["project"]
     if "dependencies" not in project:
         project["dependencies"] = tomlkit.array()
     array = project["dependencies"]
+    if not is_a(list, array):
+        raise ValueError("`dependencies` in [project] is no array; correct it")
     for index, written in enumerate(array):
         try:
             old = Requirement(str(written))

@@ -18,7 +18,7 @@ from tta_agent_coordination.adopt.findings import (
     ReplaceOnLine,
     SetValue,
 )
-from tta_agent_coordination.adopt.tables import BOM, at
+from tta_agent_coordination.adopt.tables import BOM, at, is_a
 
 __all__ = ["changed", "diff"]
 
@@ -74,10 +74,10 @@ def _edit(document: tomlkit.TOMLDocument, change: SetValue | AddToArray | Replac
     """Carry out one change; what stands there and is no table or array is left to a person."""
     here: Any = document
     for key in change.path[:-1]:
-        if _is(dict, here) and key not in here:
+        if is_a(dict, here) and key not in here:
             here[key] = tomlkit.table()
         here = at(here, key)
-    if not _is(dict, here):
+    if not is_a(dict, here):
         return
     key = change.path[-1]
     match change:
@@ -90,13 +90,8 @@ def _edit(document: tomlkit.TOMLDocument, change: SetValue | AddToArray | Replac
         case AddToArray(value=value):
             if key not in here:
                 here[key] = tomlkit.array()
-            if _is(list, here[key]):
+            if is_a(list, here[key]):
                 here[key].append(value)
         case _:
-            if _is(list, here[key]):
+            if is_a(list, here[key]):
                 here[key][here[key].index(change.old)] = change.new
-
-
-def _is(kind: type, value: object) -> bool:
-    """Whether a value is of a kind, for a value of which nothing else is known."""
-    return isinstance(value, kind)

@@ -6,7 +6,7 @@ tomllib gives values without lines; the lines found here are for a person who op
 import re
 from typing import Any, cast
 
-__all__ = ["BOM", "at", "line_of", "strings", "table"]
+__all__ = ["BOM", "at", "is_a", "line_of", "strings", "table"]
 
 BOM = "\N{BYTE ORDER MARK}"
 """What some editors begin a file with; uv reads over it, tomllib and tomlkit do not."""
@@ -41,6 +41,11 @@ def strings(data: object, *path: str) -> list[str]:
     if not isinstance(value, list):
         return []
     return [item for item in cast("list[object]", value) if isinstance(item, str)]
+
+
+def is_a(kind: type, value: object) -> bool:
+    """Whether a value is of a kind, for a value of which no checker knows any."""
+    return isinstance(value, kind)
 
 
 def line_of(text: str, *path: str, needle: str = "") -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.library.adopt.trees import adopt, in_order, write
-from tta_agent_coordination.adopt.dependency import NAME
+from tta_agent_coordination.adopt.dependency import NAME, taken_from_git, taken_from_pypi
 
 GIT = "https://github.com/theinterneti/tta-agent-coordination"
 
@@ -81,7 +81,15 @@ def test_what_is_to_go_is_named_in_both_copies(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.parametrize(
     ("files", "why"),
-    [({"pyproject.toml": "[tool.x]\n"}, "there is no [project]"), ({}, "there is no pyproject.toml")],
+    [
+        ({"pyproject.toml": "[tool.x]\n"}, "there is no [project] in this pyproject.toml; name the folder"),
+        (
+            {"pyproject.toml": "project = 5\n"},
+            "there is no [project] in this pyproject.toml; name the folder",
+        ),
+        ({"pyproject.toml": "[project]\ndependencies = 'a'\n"}, "`dependencies` in [project] is no array"),
+        ({}, "there is no pyproject.toml"),
+    ],
 )
 def test_folder_without_a_project_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, str], why: str
@@ -125,3 +133,39 @@ def test_commit_goes_with_git_only(tmp_path: Path, words: tuple[str, ...]) -> No
     with pytest.raises(SystemExit) as ended:
         adopt("dependency", str(tmp_path), "--from", *words)
     assert ended.value.code == 2
+
+
+def test_only_what_was_asked_for_changes() -> None:
+    """Broken: line ends, a mark at the start or a comment are other than they were."""
+    text = '\ufeff[project]\r\ndependencies = [\r\n  "b",  # kept\r\n]\r\n[tool.c]\r\ny = 2 # kept\r\n'
+    once = taken_from_git(text, "abc")
+    assert once.startswith(text.replace("# kept\r\n]", f'# kept\r\n  "{NAME}",\r\n]'))
+    sources = tomllib.loads(once.removeprefix("\ufeff"))["tool"]["uv"]["sources"]
+    assert sources == {NAME: {"git": GIT, "rev": "abc"}}
+    assert taken_from_git(once, "abc") == once
+    pypi = text.replace("# kept\r\n]", f'# kept\r\n  "{NAME}>=0.1.0",\r\n]')
+    assert taken_from_pypi(text) == pypi
+    assert taken_from_pypi(once).startswith(pypi)
+
+
+def test_source_is_written_below_its_own_header() -> None:
+    """Broken: a file gets headers of tables that hold nothing but tables."""
+    assert taken_from_git('[project]\nname = "x"\n', "abc") == (
+        f'[project]\nname = "x"\ndependencies = ["{NAME}"]\n\n'
+        f'[tool.uv.sources]\n{NAME} = {{git = "{GIT}", rev = "abc"}}\n'
+    )
+
+
+def test_all_extras_stay() -> None:
+    """Broken: an installation misses one of several extras."""
+    text = f'[project]\ndependencies = ["{NAME}[worker,otel]>=0.0.1"]\n'
+    assert taken_from_pypi(text) == text.replace("[worker,otel]>=0.0.1", "[otel,worker]>=0.1.0")
+
+
+@pytest.mark.parametrize("settings", ["tool = 5\n", "tool.uv = 'x'\n", "tool.uv.sources = ['x']\n"])
+def test_settings_that_are_no_tables_are_refused_or_left(settings: str) -> None:
+    """Broken: a file that is TOML and no pyproject.toml ends the command with a traceback."""
+    text = f"{settings}[project]\ndependencies = []\n"
+    with pytest.raises(ValueError, match=r"on the way to \[tool.uv.sources\] is no table; correct it"):
+        taken_from_git(text, "abc")
+    assert taken_from_pypi(text) == text.replace("[]", f'["{NAME}>=0.1.0"]')

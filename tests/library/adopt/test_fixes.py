@@ -68,6 +68,12 @@ def changed(text: str, *changes: Change | None) -> str:
             id="an array with a comment in it",
         ),
         pytest.param(
+            "[tool.a]\nx = 1\n[project]\n[tool.uv]\ny = 2\n",
+            SetValue(path=("tool", "uv", "z"), value="w"),
+            '[tool.a]\nx = 1\n[project]\n[tool.uv]\ny = 2\nz = "w"\n',
+            id="a table whose siblings stand apart",
+        ),
+        pytest.param(
             f"{BOM}x = 1\r\n# c\r\n[a]\r\nb = [ 'q',  # why\r\n 'r' ]\r\n",
             ReplaceInArray(path=("a", "b"), old="r", new="s"),
             f"{BOM}x = 1\r\n# c\r\n[a]\r\nb = [ 'q',  # why\r\n \"s\" ]\r\n",
