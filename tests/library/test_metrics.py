@@ -48,6 +48,28 @@ def test_retries_keyword_is_v0s() -> None:
     assert metrics.snapshot()["retry"]["last_backoff_seconds"] == 2.0
 
 
+def test_counters_add_up() -> None:
+    """Broken: a counter shows the last event instead of all, or an event counts as two."""
+    metrics = InMemoryMetrics()
+    for count in (
+        metrics.inc_delivered_ok,
+        metrics.inc_delivered_error,
+        metrics.inc_nacks,
+        metrics.inc_permanent,
+        metrics.inc_retries_scheduled,
+    ):
+        count()
+        count(2)
+    snapshot = metrics.snapshot()
+    assert snapshot["delivery"] == {"delivered_ok": 3, "delivered_error": 3}
+    assert snapshot["retry"] == {
+        "total_nacks": 3,
+        "total_permanent_failures": 3,
+        "total_retries_scheduled": 3,
+        "last_backoff_seconds": 0.0,
+    }
+
+
 def test_snapshot_is_a_copy() -> None:
     """Broken: v0 returned live objects, so a difference between two snapshots was always 0."""
     metrics = InMemoryMetrics()

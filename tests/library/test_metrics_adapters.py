@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -162,6 +162,21 @@ def test_times_are_exported(exporter: Exporter) -> None:
     assert seen["time_in_queue_seconds_sum", label(agent="input:1")] == 0.25
     assert seen["handling_seconds_count", label(agent="world:1", outcome="ok")] == 2
     assert seen["handling_seconds_sum", label(agent="world:1", outcome="ok")] == 5
+
+
+def test_time_in_a_queue_is_between_two_clocks(exporter: Exporter) -> None:
+    """Broken: a stamp in another zone counts hours, or a sender whose clock is ahead takes time away."""
+    metrics, read = exporter
+    zone = timezone(timedelta(hours=5))
+    for agent, age in ((WORLD, 30), (INPUT, -3600)):
+        stamp = (datetime.now(zone) - timedelta(seconds=age)).isoformat()
+        queued = QueueMessage(message=make_message(), priority=MessagePriority.NORMAL, enqueued_at=stamp)
+        metrics.observe_received(
+            agent, ReceivedMessage(token="res_1", queue_message=queued, visibility_deadline=stamp)
+        )
+    seen = read()
+    assert 30 <= seen["time_in_queue_seconds_sum", label(agent="world:1")] < 90
+    assert seen["time_in_queue_seconds_sum", label(agent="input:1")] == 0
 
 
 def test_breakers_are_exported(exporter: Exporter) -> None:

@@ -72,8 +72,9 @@ def matches(
     """Return who offers a capability, best first, then by agent; equal names count whatever their case."""
     found: list[CapabilityMatch] = []
     for entry in registered:
-        advertised = cast("dict[str, object]", entry.get("capabilities") or {})
-        offered = advertised.get("capabilities", [])
+        advertised = entry.get("capabilities")
+        is_set = isinstance(advertised, Mapping)
+        offered = cast("Mapping[str, object]", advertised).get("capabilities") if is_set else None
         if entry.get("draining") or not isinstance(offered, list):
             continue
         for capability in cast("list[object]", offered):

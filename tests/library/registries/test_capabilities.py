@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -13,7 +15,8 @@ from pydantic import BaseModel
 from tests.library.registries.agents import Capabilities, Capability, FakeAgent
 from tests.library.registries.conftest import TTL_S, MakeRegistry
 from tests.library.registries.test_liveness import ONE, sweep
-from tta_agent_coordination import AgentId
+from tta_agent_coordination import AgentId, CapabilityMatch
+from tta_agent_coordination.registries._capabilities import matches, read_capabilities
 from tta_agent_coordination.testing import ManualClock
 
 
@@ -201,3 +204,79 @@ async def test_odd_entries_are_passed_over(make_registry: MakeRegistry, client: 
         await client.set(f"ao:agents:odd:{number}", json.dumps(entry))
         await client.sadd("ao:agents:index", f"ao:agents:odd:{number}")
     assert [match.agent_id.instance for match in await registry.find_by_capability("draw")] == ["1"]
+
+
+def entry(instance: str, capabilities: object, **more: Any) -> dict[str, Any]:
+    """Return an agent's entry as a registry lists it."""
+    agent_id = {"type": "world", "instance": instance}
+    return {"agent_id": agent_id, "alive": True, "capabilities": capabilities, **more}
+
+
+def offering(*names: str) -> dict[str, Any]:
+    """Return a set of capabilities."""
+    return {"capabilities": [{"name": name} for name in names]}
+
+
+def who(found: list[CapabilityMatch]) -> list[tuple[str | None, str]]:
+    """Return the instances and the names of what they offer, in order."""
+    return [(match.agent_id.instance, match.capability["name"]) for match in found]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        entry("0", ["draw"]),
+        entry("0", "draw"),
+        entry("0", {}),
+        entry("0", {"capabilities": "draw"}),
+        entry("0", {"capabilities": ["draw"]}),
+        entry("0", None),
+        entry("0", offering("draw"), draining=True),
+    ],
+)
+def test_odd_or_draining_entry_hides_nobody(odd: dict[str, Any]) -> None:
+    """Broken: what one agent stored, v0's or another's, ends the search for all, or a draining one counts."""
+    assert who(matches([odd, entry("1", offering("draw"))], name="draw", capability_type=None)) == [
+        ("1", "draw")
+    ]
+
+
+def test_odd_capability_hides_no_other() -> None:
+    """Broken: an agent is not found because of something else in its list."""
+    mixed = {"capabilities": ["draw", None, {"name": "draw"}]}
+    assert who(matches([entry("1", mixed)], name="draw", capability_type=None)) == [("1", "draw")]
+
+
+def test_equal_fits_are_in_order_of_agent_and_name() -> None:
+    """Broken: two processes that ask the same choose different agents."""
+    listed = [entry("2", offering("draw a")), entry("1", offering("draw c", "draw b"))]
+    found = matches(listed, name="draw", capability_type=None)
+    assert who(found) == [("1", "draw b"), ("1", "draw c"), ("2", "draw a")]
+
+
+class Kind(Enum):
+    """A kind of capability, as TTA has them."""
+
+    ART = "art"
+
+
+class Dated(BaseModel):
+    """A set of capabilities with a value that JSON has no form for."""
+
+    since: datetime
+    capabilities: list[str]
+
+
+def test_type_may_be_asked_for_by_its_enum() -> None:
+    """Broken: TTA asks with its own enum, and finds nobody."""
+    listed = [entry("1", {"capabilities": [{"name": "draw", "type": "Art"}]})]
+    wanted: Any = Kind.ART
+    assert who(matches(listed, name=None, capability_type=wanted)) == [("1", "draw")]
+
+
+def test_capabilities_are_read_as_json() -> None:
+    """Broken: a set with a time in it cannot be stored, or an object that is no set ends the asking."""
+    read = read_capabilities(Dated(since=datetime(2024, 1, 2, tzinfo=UTC), capabilities=["a"]))
+    assert read == {"since": "2024-01-02T00:00:00Z", "capabilities": ["a"]}
+    assert read_capabilities(object()) is None
+    assert read_capabilities({"capabilities": []}) is None

@@ -165,3 +165,58 @@ async def test_agent_that_does_not_answer_in_time_is_left(
     assert agent.hung == 2
     assert "export_state failed (TimeoutError" in caplog.text
     assert "get_capabilities failed (TimeoutError" in caplog.text
+
+
+class Bare:
+    """An agent as the contract has it: it says nothing of what it can do."""
+
+    agent_id = AgentId(type="world", instance="1")
+    name = "bare"
+
+    def status_snapshot(self) -> dict[str, Any]:
+        """Fail from the beginning."""
+        raise LookupError("no status yet")
+
+    async def health_check(self) -> dict[str, Any]:
+        """Say nothing."""
+        return {}
+
+    def set_degraded(self, degraded: bool, /) -> None:
+        """Do nothing."""
+
+    async def export_state(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    async def import_state(self, state: dict[str, Any], /) -> None:
+        """Do nothing."""
+
+
+async def test_agent_that_says_nothing_is_unknown_and_blamed_for_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Broken: an agent without capabilities is reported as faulty, or one without a status as running."""
+    registration = Registration(Bare())
+    await registration.ask()
+    assert caplog.records == []
+    beat = registration.beat(1.0)
+    assert (beat.status, beat.capabilities) == ("unknown", b"")
+    assert json.loads(beat.entry)["status"] == {}
+
+
+class Endless:
+    """A set of capabilities that JSON has no form for."""
+
+    def model_dump(self, mode: str) -> dict[str, Any]:
+        """Return it."""
+        assert mode == "json"
+        return {"capabilities": [float("inf")]}
+
+
+async def test_capabilities_that_are_not_json_are_not_taken() -> None:
+    """Broken: one bad set makes every later heartbeat of this process fail."""
+    agent = FakeAgent()
+    agent.capabilities = Endless()
+    registration = Registration(agent)
+    await registration.ask()
+    assert registration.beat(1.0).capabilities == b""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from tests.library.support.waiting import eventually
 from tta_agent_coordination.exceptions import CircuitBreakerOpenError
 from tta_agent_coordination.resilience import CircuitBreaker, CircuitBreakerState, get_circuit_breaker_metrics
 from tta_agent_coordination.resilience._breaker_shell import Admission, BreakerShell
+from tta_agent_coordination.resilience._breaker_state import Ticket
+from tta_agent_coordination.resilience.breaker import _Renewal
 from tta_agent_coordination.testing import ManualClock
 
 
@@ -202,6 +205,25 @@ async def test_probe_that_takes_long_renews_its_slot(
     assert renewed[0].probe
     gate.succeed()
     await task
+
+
+async def test_renewal_is_due_well_within_the_lease(make_breaker: MakeBreaker) -> None:
+    """Broken: the first renewal comes when the slot is somebody else's already."""
+    shell = make_breaker(timeout_seconds=60)._shell
+    now = asyncio.get_running_loop().time()
+    renewal = _Renewal(shell, Admission(ticket=Ticket(epoch=0), probe="p"))
+    assert renewal._timer.when() < now + shell.lease
+    renewal.cancel()
+
+
+async def test_stamps_are_of_the_wall_clock(make_breaker: MakeBreaker) -> None:
+    """Broken: v0 and dashboards read seconds since this machine was started."""
+    breaker = make_breaker(clock=None)
+    before = time.time()
+    await breaker.call(succeed)
+    await fails(breaker)
+    metrics = await breaker.get_metrics()
+    assert before <= metrics["last_success_time"] <= metrics["last_failure_time"] <= time.time()
 
 
 def test_local_breaker_takes_a_cluster_client() -> None:
