@@ -1,5 +1,7 @@
 """The docs stage: Sphinx over the tree, every warning a refusal."""
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from release import docs
 from release.model import Kind, Refused
+from release.site.pages import FOLDER
 from tests.release.gates.support import ScriptedRunner, make_context
 
 
@@ -42,10 +45,24 @@ def test_docs_builds_anew_with_the_tree_on_the_path(tmp_path: Path, monkeypatch:
     site = Site(tmp_path, monkeypatch)
     (tmp_path / docs.SITE).mkdir(parents=True)
     (tmp_path / docs.SITE / "old.html").write_text("x", encoding="utf-8")
+    (tmp_path / FOLDER).mkdir(parents=True)
+    (tmp_path / FOLDER / "code.md").touch()
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
     report = docs.run("docs", site.context)
     assert report.kind is Kind.DONE
     assert report.figures == {"pages": 2}
-    assert site.environments[0]["PYTHONPATH"].startswith(str(tmp_path / "src"))
+    assert [(each.what, each.found) for each in report.checked] == [
+        ("pages", "2"),
+        ("read from the code", "code.md"),
+    ]
+    assert site.environments[0]["PYTHONPATH"].split(os.pathsep) == [str(tmp_path / "src"), str(tmp_path)]
+    assert site.environments[0]["PYTHONWARNINGS"] == "", "a person's `error` would be another build"
+    (words,) = site.runner.asked
+    assert words == [
+        *(sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "--fresh-env"),
+        *("--builder", "html", "--doctree-dir", str(tmp_path / "report" / "doctrees")),
+        *(str(tmp_path / "docs"), str(tmp_path / docs.SITE)),
+    ]
 
 
 def test_docs_refuses_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

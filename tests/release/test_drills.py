@@ -91,7 +91,7 @@ def test_a_fault_without_its_end_is_a_problem() -> None:
     first, second = drill_problems(0, replace(ALL, stopped=stopped))
     assert (first.rule, second.rule) == ("drills.stopped", "drills.stopped")
     assert "nobody played it" in first.what
-    assert FAULTY in first.where
+    assert first.where == f"fault {FAULTY!r}"
     assert "was stopped by other.rule" in second.what
 
 
@@ -128,6 +128,8 @@ def test_the_stage_shows_which_gate_refused(tmp_path: Path) -> None:
     assert f"-- {len(FAULTS)} faults, {plays} times" in found
     assert f"{len(TAMPERING)} of {len(TAMPERING)} tamperings" in report.sentence
     assert f"{len(FAULTS)} of {len(FAULTS)} faults, played {plays} times" in report.sentence
+    assert report.figures == {"drills": len(TAMPERING), "faults": len(FAULTS), "played": plays, "took_ms": 7}
+    assert set(report.tools) == {"pytest"}
     (asked,) = runner.asked
     assert asked[asked.index("pytest") :][2:4] == ["-m", "drill"]
 

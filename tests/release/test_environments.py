@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from release import environments
 from release.environments import WHEELHOUSE, Environment, Tool
 from release.model import Mode, Refused
 from release.rules.archives import digest_of, measure
-from release.runner import LocalRunner
+from release.runner import Finished, LocalRunner
 from tests.release.build_support import Recording, built, rules
 
 RUNNER = LocalRunner()
@@ -194,3 +195,61 @@ def test_a_wheelhouse_is_filled_once_for_a_lock_and_an_interpreter(home: Path, t
     assert fill(runner, "/a/python3.12", "/a/python3.13") == 0
     lock.write_text("two\n", encoding="utf-8")
     assert fill(runner, "/a/python3.12") == 1
+
+
+def test_only_what_a_lock_names_may_come_from_a_cache(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock's digests make this machine's caches harmless; a candidate is fetched from its index anew."""
+    for name in ("XDG_CACHE_HOME", "PIP_CACHE_DIR", "UV_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given: list[tuple[Path, dict[str, str]]] = []
+
+    def runner(
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        show: bool = False,
+        timeout_s: float | None = None,
+    ) -> Finished:
+        assert (show, timeout_s) == (False, None)
+        given.append((cwd, dict(env or {})))
+        return Finished(argv=[os.fspath(word) for word in argv], code=0, stdout="", stderr="", took_ms=0)
+
+    def caches() -> list[str | None]:
+        """Of the last command's installer: pip's, uv's and the general one, which is always its own."""
+        cwd, env = given[-1]
+        assert (cwd, env["HOME"], env["XDG_CACHE_HOME"]) == (home, str(home), str(home / "cache"))
+        return [env.get("PIP_CACHE_DIR"), env.get("UV_CACHE_DIR")]
+
+    environment, lock = Environment(folder=home / "env", made_by="python"), tmp_path / "some.txt"
+    lock.touch()
+
+    def locked() -> None:
+        environments.install_locked(runner, environment, lock, tool=Tool.UV, home=home, wheels=None)
+
+    locked()
+    assert caches() == [str(tmp_path / ".cache" / "pip"), str(tmp_path / ".cache" / "uv")]
+    monkeypatch.setenv("XDG_CACHE_HOME", "/c")
+    monkeypatch.setenv("UV_CACHE_DIR", "/uv")
+    locked()
+    assert caches() == ["/c/pip", "/uv"]
+    console = Console(file=io.StringIO())
+    environments.fill_wheelhouse(
+        runner, tmp_path / "house", locks=[lock], pythons=["/a/python3.12"], console=console, home=home
+    )
+    assert caches() == ["/c/pip", "/uv"]
+    environments.install_candidate(
+        runner,
+        environment,
+        built().artifacts[1],
+        requirement="tiny-demo==1.2.0",
+        source="https://example.org/simple",
+        tool=Tool.PIP,
+        home=home,
+    )
+    assert caches() == [None, None]
+    environments.check(runner, environment, tool=Tool.PIP, home=home)
+    assert caches() == [None, None]

@@ -1,5 +1,6 @@
 """The command line: exit codes, the last line, and that every stage it names exists."""
 
+import datetime as dt
 import errno
 import importlib
 import io
@@ -12,8 +13,10 @@ import pytest
 from rich.console import Console
 
 from release import __main__ as cli
-from release.context import Context
+from release.context import Context, Options
 from release.model import Checked, Kind, Mode, Problem, Refused, Report
+
+FLAGS = ("fast", "again", "changed", "check", "evidence", "require_redis")
 
 
 def install_stage(monkeypatch: pytest.MonkeyPatch, run: object) -> None:
@@ -183,5 +186,56 @@ def test_missing_library_is_named_with_the_way_out(
     monkeypatch.setitem(cli.STAGES, "lint", ("no_such_library", "a stand-in"))
     assert cli.main(["lint"]) == Kind.USAGE
     said = capsys.readouterr().out
+    assert said.splitlines()[-1] == "RESULT usage lint: this Python lacks what the stage needs"
     assert "has no module 'no_such_library'" in said
     assert "run the stage as its nox session" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("", {}),
+        ("--fast --again --changed --check --evidence --require-redis", dict.fromkeys(FLAGS, True)),
+        ("--kills 3 --messages 40 --at-most 5", {"kills": 3, "messages": 40, "at_most": 5}),
+        ("--sample", {"sample": 30}),
+        ("--sample 7 --shard 1/4", {"sample": 7, "shard": "1/4"}),
+        ("--expect-head aa --expect-digests bb", {"expect_head": "aa", "expect_digests": "bb"}),
+        ("--only a b --only c", {"only": ("a", "b", "c")}),
+        *((f"--index {name}", {"index": name}) for name in ("local", "testpypi", "pypi")),
+    ],
+)
+def test_a_stage_is_handed_what_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, found: dict[str, object]
+) -> None:
+    """Each option as its stage reads it, and nothing that nobody asked for."""
+    handed: list[Context] = []
+
+    def run(stage: str, context: Context) -> Report:
+        assert stage == "lint"
+        handed.append(context)
+        return Report(kind=Kind.DONE, sentence="fine")
+
+    install_stage(monkeypatch, run)
+    assert execute(tmp_path, "lint", *words.split())[0] == 0
+    (context,) = handed
+    assert context.options == Options(**found)  # pyright: ignore[reportArgumentType] - named by the table
+    assert context.root == tmp_path
+    assert context.now().utcoffset() == dt.timedelta()
+
+
+@pytest.mark.parametrize("words", ["--index PyPI", "--mode trial", "--kills 1.5", "--fast=y", "--kills"])
+def test_an_option_that_cannot_be_meant_is_a_usage_error(words: str) -> None:
+    """Refused at once, not read as something else by a stage."""
+    with pytest.raises(SystemExit) as caught:
+        cli.parse(["lint", *words.split()])
+    assert caught.value.code == 2
+
+
+def test_the_help_says_how_to_call_it_and_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever calls it by hand finds the stages in it, one a line."""
+    with pytest.raises(SystemExit):
+        cli.parse(["--help"])
+    said = capsys.readouterr().out
+    assert said.startswith("usage: python -m release ")
+    lines = said.splitlines()
+    assert {f"  {name:<10} {text}" for name, (_, text) in cli.STAGES.items()} <= set(lines)

@@ -56,6 +56,80 @@ def complaints() -> list[dict[str, Any]]:
     return told
 
 
+async def said_by(server: asyncio.Server, *asked: bytes) -> bytes:
+    """All that a server says to a client that sends these bytes and ends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.sockets[0].getsockname()[1]))
+    for each in asked:
+        writer.write(each)
+        await writer.drain()
+    writer.write_eof()
+    said = await reader.read()
+    writer.close()
+    server.close()
+    await server.wait_closed()
+    return said
+
+
+async def test_wire_hands_a_request_on_as_it_came() -> None:
+    """A handler sees what the client meant, and the client gets what the handler said."""
+    seen: list[Request] = []
+
+    async def answer(request: Request) -> Response:
+        seen.append(request)
+        return wire.json_response({"a": 1}, status=201)
+
+    head = (
+        b"POST /a/b%20c?x=1&y=two%20words&x=2&z HTTP/1.1\r\nHost: Some.Where:80\r\nX-One: a\r\nx-one: b\r\n"
+    )
+    said = await said_by(await wire.serve(answer), head + b"content-length: 4\r\n\r\nbo", b"dy")
+    (request,) = seen
+    assert (request.method, request.path, request.host) == ("POST", "/a/b%20c", "some.where")
+    assert [request.query(name) for name in "xyzw"] == ["1", "two words", None, None]
+    assert request.headers == {"host": "Some.Where:80", "x-one": "b", "content-length": "4"}
+    assert request.body == b"body"
+    assert said.startswith(b"HTTP/1.1 201 Created\r\n")
+    assert b"\r\ncontent-type: application/json\r\n" in said
+    assert said.endswith(b'\r\ncontent-length: 8\r\n\r\n{"a": 1}')
+
+
+async def test_wire_answers_the_question_for_a_head_without_the_body() -> None:
+    """An installer asks so for a file's size; bytes behind the head would be the next answer's."""
+    told = complaints()
+    said = await said_by(await wire.serve(answered), b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n" * 2)
+    assert said == b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n" * 2
+    assert told == []
+
+
+async def test_wire_answers_nonsense_with_400() -> None:
+    """A broken client hears of it in words; the server goes on."""
+    told = complaints()
+    said = await said_by(await wire.serve(answered), b"this is not HTTP\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"\r\ncontent-type: text/plain; charset=utf-8\r\n" in said
+    assert b"illegal request line" in said
+    assert told == []
+
+
+async def test_wire_says_go_on_and_bounds_what_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asks before it sends is told to; one that sends too much is stopped."""
+    monkeypatch.setattr(wire, "MAX_BODY", 4)
+    head = b"POST /x HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
+    server = await wire.serve(answered)
+    port = int(server.sockets[0].getsockname()[1])
+    for sent, answer in ((b"just", b"HTTP/1.1 200 OK"), (b"too much.", b"HTTP/1.1 413 ")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head % len(sent))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        writer.write(sent)
+        writer.write_eof()
+        said = await reader.read()
+        assert said.startswith(answer)
+        writer.close()
+    assert said.endswith(b"\r\n\r\nthe request is too large")
+    server.close()
+    await server.wait_closed()
+
+
 async def test_a_client_that_resets_its_connection_is_no_failure() -> None:
     """A client that was killed is its own matter: the server goes on, and nobody hears of a defect."""
     told = complaints()
@@ -110,20 +184,35 @@ def test_the_proxy_reads_a_request_to_its_end_before_it_switches(running: World)
         assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
+async def test_the_proxy_counts_what_it_refused() -> None:
+    """Each vain attempt is one, by host and unusual port; the client reads why."""
+    proxy = Proxy({"there.invalid": 9})
+    for target in ("a.invalid:443", "A.invalid:443", "a.invalid:8443"):
+        said = await said_by(await proxy.start(), f"CONNECT {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        assert said.startswith(b"HTTP/1.1 403 Not in the rehearsal\r\n")
+    assert said.endswith(b"\r\n\r\nthe rehearsal has no network: a.invalid:8443 is not part of it\n")
+    await said_by(await proxy.start(), b"GET http://there.invalid/x HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert proxy.refused == {"a.invalid": 2, "a.invalid:8443": 1, "there.invalid": 1}
+    assert proxy.passed == {}
+
+
 async def test_the_proxy_hands_on_what_comes_with_the_request() -> None:
     """A client may say its hello in the same breath."""
     there = await asyncio.start_server(_echo, "127.0.0.1", 0)
     proxy = Proxy({"there.invalid": int(there.sockets[0].getsockname()[1])})
-    server = await proxy.start()
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.sockets[0].getsockname()[1]))
     client = h11.Connection(h11.CLIENT)
     asked = client.send(h11.Request(method="CONNECT", target="there.invalid:443", headers=[("host", "x")]))
-    writer.write((asked or b"") + b"hello")
-    assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
-    writer.close()
-    for each in (server, there):
-        each.close()
-        await each.wait_closed()
+    for count in (1, 2):
+        server = await proxy.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.sockets[0].getsockname()[1]))
+        writer.write((asked or b"") + b"hello")
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
+        assert (proxy.passed, proxy.refused) == ({"there.invalid": count}, {})
+        writer.close()
+        server.close()
+        await server.wait_closed()
+    there.close()
+    await there.wait_closed()
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -80,6 +80,7 @@ class Player:
             self.installed = asked
             return self.ended(words, code=1 if self.fails == "install" else 0, said="no network")
         session, posargs = asked[0], asked[2:]
+        assert words[words.index("--session") - 1] == "-R", "nothing is installed while the network is away"
         self.sessions.append(session)
         self.environments[session] = dict(env or {})
         self.words[session] = posargs

@@ -289,15 +289,6 @@ async def test_minting_tells_its_audience(counter: Counter) -> None:
     assert answer.headers["content-type"] == "application/json"
 
 
-async def test_a_password_is_all_behind_the_first_colon(counter: Counter) -> None:
-    """RFC 7617: a user name has no colon, a password may; one with more than the token is another one."""
-    token = await counter.minted()
-    encoded = base64.b64encode(f"__token__:x:{token}".encode()).decode()
-    assert (await counter.upload(token, authorization=f"Basic {encoded}")).status == 403
-    encoded = base64.b64encode(f"__token__:{token}".encode()).decode()
-    assert (await counter.upload(token, authorization=f"basic {encoded}")).status == 200
-
-
 async def test_a_refused_upload_says_why_twice(counter: Counter) -> None:
     """In the status line, which twine shows, and as text."""
     await counter.upload(token := await counter.minted())

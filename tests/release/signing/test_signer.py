@@ -67,11 +67,13 @@ def test_a_job_without_the_grant_signs_nothing(
     granted(signing, monkeypatch)
     monkeypatch.delenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
     assert signer.main(words(signing, files)) == Kind.REFUSED
-    assert "permission" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("signer: ")
+    assert "permission" in said
 
 
 def test_what_cannot_be_reached_is_not_yet(
-    signing: Signing, files: list[Path], monkeypatch: pytest.MonkeyPatch
+    signing: Signing, files: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing was signed, and the same command may succeed later."""
     granted(signing, monkeypatch)
@@ -79,6 +81,10 @@ def test_what_cannot_be_reached_is_not_yet(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert signer.main(words(signing, files)) == Kind.NOT_YET
     assert sorted(signing.folder.iterdir()) == sorted(files)
+    said = capsys.readouterr()
+    assert said.err.startswith("signer: ")
+    assert "127.0.0.1" in said.err
+    assert said.out == ""
 
 
 @pytest.mark.parametrize(
