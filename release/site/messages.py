@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = [
     "Logged",
@@ -90,12 +91,10 @@ class _Call:
 
 
 def _calls(module: str, source: str) -> Iterator[_Call]:
-    tree = ast.parse(source)
-    constants = _constants(tree)
-    for scope, node in _scoped(tree):
-        if isinstance(node, ast.Call):
-            where = ".".join([module, *(each.name for each in scope)])
-            yield _Call(node=node, where=where, scope=scope, constants=constants)
+    read = _read(source)
+    for scope, node in read.calls:
+        where = ".".join([module, *(each.name for each in scope)])
+        yield _Call(node=node, where=where, scope=scope, constants=read.constants)
 
 
 def raised_in(module: str, source: str) -> list[Raised]:
@@ -167,18 +166,19 @@ def kinds_in(source: str) -> list[Stated]:
 
 
 def _stated_in(source: str, kind: str) -> list[Stated]:
-    tree = ast.parse(source)
-    constants = _constants(tree)
+    if kind not in source:
+        return []
+    read = _read(source)
+    constants = read.constants
     templates = {
         node.name: (node, call)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
+        for node in read.functions
         for call in [_template(node, kind)]
         if call is not None
     }
     found: list[Stated] = []
-    for scope, node in _scoped(tree):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+    for scope, node in read.calls:
+        if not isinstance(node.func, ast.Name):
             continue
         if _names_rule(node, kind) and not any(each.name in templates for each in scope):
             found.append(_stated(node, kind, _names(scope, node.lineno, constants)))
@@ -198,11 +198,13 @@ def _names_rule(call: ast.Call, kind: str) -> bool:
 def _template(helper: ast.FunctionDef, kind: str) -> ast.Call | None:
     """The call that makes what a helper returns; None for a function whose callers fill in nothing."""
     returns = "" if helper.returns is None else ast.unparse(helper.returns)
+    if returns not in (kind, f"Iterator[{kind}]"):
+        return None
     handed = {each.arg for each in (*helper.args.args, *helper.args.kwonlyargs)}
     for node in ast.walk(helper):
         if isinstance(node, ast.Call) and _names_rule(node, kind):
             rules = [ast.unparse(each.value) for each in node.keywords if each.arg == "rule"]
-            if returns == kind or (returns == f"Iterator[{kind}]" and handed.intersection(rules)):
+            if returns == kind or handed.intersection(rules):
                 return node
     return None
 
@@ -227,14 +229,37 @@ def _stated(call: ast.Call, kind: str, names: Mapping[str, str]) -> Stated:
 type _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def _scoped(
-    tree: ast.AST, scope: tuple[_Function, ...] = ()
-) -> Iterator[tuple[tuple[_Function, ...], ast.AST]]:
-    """Every node with the functions around it, outermost first."""
-    for node in ast.iter_child_nodes(tree):
-        yield scope, node
-        inner = (*scope, node) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else scope
-        yield from _scoped(node, inner)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Module:
+    """What the questions about one module have in common."""
+
+    constants: Mapping[str, str]
+    functions: Sequence[ast.FunctionDef]
+    calls: Sequence[tuple[tuple[_Function, ...], ast.Call]]
+    """Each with the functions around it, outermost first."""
+
+
+@lru_cache(maxsize=8)
+def _read(source: str) -> _Module:
+    """One module; kept for a moment, since it is asked several questions in a row."""
+    tree = ast.parse(source)
+    functions: list[ast.FunctionDef] = []
+    calls: list[tuple[tuple[_Function, ...], ast.Call]] = []
+
+    def collect(around: ast.AST, scope: tuple[_Function, ...]) -> None:
+        for node in ast.iter_child_nodes(around):
+            inner = scope
+            if isinstance(node, ast.Call):
+                calls.append((scope, node))
+            elif isinstance(node, ast.FunctionDef):
+                functions.append(node)
+                inner = (*scope, node)
+            elif isinstance(node, ast.AsyncFunctionDef):
+                inner = (*scope, node)
+            collect(node, inner)
+
+    collect(tree, ())
+    return _Module(constants=_constants(tree), functions=functions, calls=calls)
 
 
 def _constants(tree: ast.Module) -> dict[str, str]:

@@ -18,9 +18,6 @@ from tta_agent_coordination.doctor.findings import KINDS
 from tta_agent_coordination.exporters.prometheus import PrometheusMetrics
 
 SOURCE = ROOT / "src" / pages.PACKAGE
-PAGES = pages.generate(ROOT)
-
-
 SOURCES = {path: path.read_text(encoding="utf-8") for path in sorted(SOURCE.rglob("*.py"))}
 PASSED_ON = {
     "make": "the class of a result's cause, with the result's own text",
@@ -29,6 +26,12 @@ PASSED_ON = {
     "type(answer)": "the failure of a batch, once for each call in it",
 }
 """Calls that return an exception whose message is read where it is made."""
+
+
+@pytest.fixture(scope="module", name="made")
+def made_pages() -> dict[str, str]:
+    """Every page: made once, and not where the tests are only collected."""
+    return pages.generate(ROOT)
 
 
 @cache
@@ -50,7 +53,7 @@ def tool_messages() -> list[messages.Stated]:
     ]
 
 
-def test_pages_are_written_and_left_alone_when_current(tmp_path: Path) -> None:
+def test_pages_are_written_and_left_alone_when_current(tmp_path: Path, made: dict[str, str]) -> None:
     """A build that changes nothing touches no file, so that only what changed is read again."""
     for name in ("src", "release", "noxfile.py"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -66,15 +69,15 @@ def test_pages_are_written_and_left_alone_when_current(tmp_path: Path) -> None:
     before = [path.stat().st_mtime_ns for path in written]
     written[0].write_text("stale", encoding="utf-8")
     assert pages.write(tmp_path) == written
-    assert written[0].read_text(encoding="utf-8") == PAGES["api.md"]
+    assert written[0].read_text(encoding="utf-8") == made["api.md"]
     assert [path.stat().st_mtime_ns for path in written[1:]] == before[1:]
 
 
-def test_api_page_has_every_public_class_and_function() -> None:
+def test_api_page_has_every_public_class_and_function(made: dict[str, str]) -> None:
     """A name that is exported and not documented is a riddle."""
     for name in tta_agent_coordination.__all__:
         if name != "__version__":
-            assert re.search(rf"^\.\. auto\w+:: [\w.]+\.{name}$", PAGES["api.md"], re.MULTILINE), name
+            assert re.search(rf"^\.\. auto\w+:: [\w.]+\.{name}$", made["api.md"], re.MULTILINE), name
 
 
 def test_public_names_are_classes_and_functions_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,32 +107,32 @@ def test_public_names_are_classes_and_functions_once(monkeypatch: pytest.MonkeyP
     }
 
 
-def test_metrics_page_names_what_prometheus_is_given() -> None:
+def test_metrics_page_names_what_prometheus_is_given(made: dict[str, str]) -> None:
     """A metric that is exported and not on the page is found by nobody; the page is read from docstrings."""
     metrics = PrometheusMetrics(CollectorRegistry())
     exported = {
         f"{family.name}_total" if family.type == "counter" else family.name for family in metrics.collect()
     }
-    named = set(re.findall(r"`([a-z_]+)`", PAGES["metrics.md"].partition("## OpenTelemetry")[0]))
+    named = set(re.findall(r"`([a-z_]+)`", made["metrics.md"].partition("## OpenTelemetry")[0]))
     assert {name.removeprefix("tta_agents_") for name in exported} <= named
-    assert "`tta.agents.queue.time`" in PAGES["metrics.md"]
+    assert "`tta.agents.queue.time`" in made["metrics.md"]
 
 
-def test_scripts_page_has_every_script() -> None:
+def test_scripts_page_has_every_script(made: dict[str, str]) -> None:
     """Each operation's contract can be read without opening the source."""
     names = {path.stem for path in (SOURCE / "_redis" / "lua").glob("*.lua")}
-    assert set(re.findall(r"^## (\w+)$", PAGES["scripts.md"], re.MULTILINE)) == names
+    assert set(re.findall(r"^## (\w+)$", made["scripts.md"], re.MULTILINE)) == names
     assert len(names) >= 20
 
 
-def test_keys_page_shows_v0s_families_and_ours() -> None:
+def test_keys_page_shows_v0s_families_and_ours(made: dict[str, str]) -> None:
     """An operator who sees a key finds it here, with and without hash tags."""
     for key in (
         "ao:queue:world_builder:main",
         "ao:sched:{world_builder:main}:prio:9",
         "ao:cb:state:payments",
     ):
-        assert f"`{key}`" in PAGES["keys.md"], key
+        assert f"`{key}`" in made["keys.md"], key
 
 
 def test_every_exception_says_what_to_do_next() -> None:
@@ -195,9 +198,9 @@ def test_every_problem_has_a_place_and_a_remedy() -> None:
         assert each.remedy, each
 
 
-def test_errors_page_has_every_message() -> None:
+def test_errors_page_has_every_message(made: dict[str, str]) -> None:
     """The page is what the tools and the library say, all of it."""
-    parts = re.split(r"^## (.*)$", PAGES["errors.md"], flags=re.MULTILINE)
+    parts = re.split(r"^## (.*)$", made["errors.md"], flags=re.MULTILINE)
     page = dict(zip(parts[1::2], parts[2::2], strict=True))
     assert page["The release tools"].count("\n| `") == len(set(tool_messages()))
     assert page["What tta-adopt finds"].count("\n| `") == len(set(library_findings()))
