@@ -25,7 +25,7 @@ def install(folder: Path, state: Path, *, windows: bool = os.name == "nt") -> No
     """Put a `gh` that keeps its state in `state` into the new folder `folder`."""
     folder.mkdir(parents=True)
     state.mkdir(parents=True)
-    words = [sys.executable, "-I", str(Path(__file__).resolve()), str(state)]
+    words = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), str(state)]
     if windows:
         quoted = " ".join(f'"{word}"' for word in words)
         (folder / "gh.cmd").write_text(f"@{quoted} %*\r\n", encoding="utf-8")
