@@ -47,6 +47,12 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def untraced_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests whose programs run nothing of ours (twine), or what other tests run in their own process."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture(autouse=True)
 def complete_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refusal names its rule, the place, what happened and what to do; none of them may be missing."""

@@ -117,8 +117,13 @@ def copied(repo: Repo, folder: Path) -> Repo:
 
 @pytest.fixture
 def release(
-    running: World, uploadable: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    running: World,
+    uploadable: Repo,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    untraced_children: None,
 ) -> Iterator[Release]:
+    del untraced_children
     repo = copied(uploadable, tmp_path / "repo")
     before = {name: (dict(index.projects), list(index.publishers)) for name, index in running.indexes.items()}
     opened = opening(

@@ -185,13 +185,15 @@ async def test_every_message_reaches_someone_who_waits(make_coordinator: MakeCoo
     assert [await ended(task) for task in tasks] == [f"message-{number}" for number in range(40)]
 
 
-async def test_thousand_waiting_inboxes_share_one_connection(
+async def test_many_waiting_inboxes_share_one_connection(
     lane: Lane, make_coordinator: MakeCoordinator
 ) -> None:
     """Broken: each wait holds a connection, and a default client has no more to give for anything."""
     client = lane.client()
     coordinator, sender = make_coordinator(client=client), make_coordinator()
-    agents = [AgentId(type="world", instance=str(number)) for number in range(1_000)]
+    # The embedded server reads every marker of a blocking call by itself: a quarter is as telling.
+    count = 1_000 if lane.name == "real" else 250
+    agents = [AgentId(type="world", instance=str(number)) for number in range(count)]
     tasks = [waiting(coordinator, agent) for agent in agents]
     # Not all at once: each looks by itself now and then, and on a busy machine some always do.
     await eventually(
@@ -202,7 +204,7 @@ async def test_thousand_waiting_inboxes_share_one_connection(
     pool: Any = client.connection_pool
     assert await command(client, "PING")
     assert len(pool._in_use_connections) <= 1 + 32
-    for number in (0, 500, 999):
+    for number in (0, count // 2, count - 1):
         await send_ids(sender, [f"message-{number}"], agents[number])
         assert await ended(tasks[number]) == f"message-{number}"
     await settled(coordinator, tasks)
