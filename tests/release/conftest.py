@@ -49,7 +49,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def untraced_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests whose programs run nothing of ours (twine), or what other tests run in their own process."""
+    """For tests whose programs run nothing of ours (twine), or are killed before they could say what ran."""
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 

@@ -156,7 +156,6 @@ KILLED = "kill -9 at any step of"
 
 
 @pytest.mark.drill
-@pytest.mark.usefixtures("untraced_children")
 @pytest.mark.parametrize("stage", SCENES)
 def test_fault_kill_at_every_step(
     request: pytest.FixtureRequest, stage: str, tmp_path: Path, repaired: Repaired
@@ -171,7 +170,6 @@ def test_fault_kill_at_every_step(
 
 
 @pytest.mark.drill
-@pytest.mark.usefixtures("untraced_children")
 def test_fault_kill_in_smoke(tried: Repo, tmp_path: Path, repaired: Repaired) -> None:
     """Between any two programs of an installation and around its line: it counts once it is whole, once."""
     struck, whole = played("smoke", "kill", tried, tmp_path / "played")
@@ -184,7 +182,6 @@ def test_fault_kill_in_smoke(tried: Repo, tmp_path: Path, repaired: Repaired) ->
 
 
 @pytest.mark.drill
-@pytest.mark.usefixtures("untraced_children")
 def test_fault_kill_in_verify(tried: Repo, tmp_path: Path, repaired: Repaired) -> None:
     """It always runs: where the killed one had left its whole line there are two, and the last one counts."""
     struck, whole = played("verify", "kill", tried, tmp_path / "played")
@@ -201,7 +198,6 @@ def test_fault_kill_in_verify(tried: Repo, tmp_path: Path, repaired: Repaired) -
 
 
 @pytest.mark.drill
-@pytest.mark.usefixtures("untraced_children")
 def test_fault_kill_in_announce(published: Repo, tmp_path: Path, repaired: Repaired) -> None:
     """Between any two calls to GitHub, and in the middle of every upload: public last, nothing sent twice."""
     struck, whole = played("announce", "kill", published, tmp_path / "played")

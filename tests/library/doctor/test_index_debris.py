@@ -12,8 +12,9 @@ from tests.library.registries.agents import FakeAgent
 from tests.library.registries.v0_registry import V0Registry
 from tests.library.support.builders import WORLD
 from tests.library.support.peek import Peek
+from tests.library.v0_model import v0_entry
 from tta_agent_coordination import RedisAgentRegistry
-from tta_agent_coordination.doctor import indexes
+from tta_agent_coordination.doctor import examination, indexes
 from tta_agent_coordination.testing import ManualClock
 
 INDEXES = [("agents", "ao:agents:index"), ("capabilities", "ao:capabilities:index")]
@@ -179,3 +180,20 @@ async def test_index_that_becomes_another_type_meanwhile_is_told(client: aioredi
 
     report = await examine(client, settle=settle)
     assert (report.found, report.left) == ({"wrong-type": 1, "ghost": 1}, 1)
+
+
+async def test_progress_is_told_each_time_so_much_was_looked_at(
+    client: aioredis.Redis, peek: Peek, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: nobody knows whether a look at a large server goes on, or every page is a line."""
+    monkeypatch.setattr(examination, "_PAGE", 10)
+    monkeypatch.setattr(examination, "_SAY_EVERY", 50)
+    for number in range(120):
+        await peek.raw("RPUSH", f"ao:queue:world:{number}", v0_entry(f"world:{number}", "message-1"))
+    said: list[str] = []
+    assert (await examine(client, said=said)).inboxes == 120
+    seen = [int(line.split()[0]) for line in said if "keys seen" in line]
+    assert [number // 50 for number in seen] == [1, 2]
+    assert [line for line in said if "read" in line] == [
+        f"{done} of 120 inboxes read, {done} suspects" for done in (60, 100, 120)
+    ]
