@@ -117,6 +117,7 @@ def test_a_release_is_drafted_filled_and_made_public_last(stage: Stage) -> None:
     report = stage.run()
     assert report.kind is Kind.DONE
     assert "4 uploaded, 0 there already" in report.sentence
+    assert report.figures == {"files": 4, "uploaded": 4, "present": 0}
     assert stage.verbs == ["create", *["upload"] * 4, "edit"]
     assert stage.release["isDraft"] is False
     assert stage.release["isPrerelease"] is False
@@ -134,9 +135,9 @@ def test_notes_are_the_changelogs_section_and_the_digests(stage: Stage) -> None:
     """What users read is what the maintainers wrote, and what they can check it with."""
     stage.run()
     body = stage.release["body"]
-    assert body.startswith("### Added\n\n- Inboxes.\n")
-    for artifact in stage.ledger.opening.artifacts:
-        assert f"{artifact.sha256}  {artifact.name}" in body
+    files = [f"{artifact.sha256}  {artifact.name}" for artifact in stage.ledger.opening.artifacts]
+    wanted = ["### Added", "", "- Inboxes.", "", "### Files", "", "```text", *files, "```"]
+    assert body.rstrip("\n").split("\n") == wanted
 
 
 def test_a_second_run_changes_nothing(stage: Stage) -> None:

@@ -1,14 +1,18 @@
 """Making both artefacts: what a build may leave, and what it says when it fails."""
 
+import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from release import builder
+from release.environments import scrubbed
 from release.model import Refused
-from release.runner import Runner
-from tests.release.build_support import EPOCH, FILES, Recording, exported, replaying, rules
+from release.runner import Finished, Runner
+from tests.release.build_support import EPOCH, FILES, Recording, exported, replaying, rules, zipped
 
 
 def failing(runner: Runner, tmp_path: Path) -> str:
@@ -37,6 +41,42 @@ def test_an_sdist_that_builds_another_wheel_is_refused(tmp_path: Path) -> None:
     runner = replaying()
     runner.from_sdist["second"] = {"other-1.0-py3-none-any.whl": b""}
     assert "other-1.0-py3-none-any.whl" in failing(runner, tmp_path)
+
+
+def test_both_builds_start_from_the_same_clean_place(tmp_path: Path) -> None:
+    """The commit's time and the circumstances reach the backend; a person's own settings do not."""
+    replay, seen = replaying(), list[tuple[Path, Mapping[str, str] | None]]()
+
+    def runner(argv: Sequence[str | os.PathLike[str]], *, cwd: Path, **options: Any) -> Finished:  # noqa: ANN401 - handed on
+        seen.append((cwd, options.get("env")))
+        return replay(argv, cwd=cwd, **options)
+
+    builder.make(
+        runner,
+        exported(FILES, tmp_path / "tree"),
+        tmp_path / "made",
+        python=sys.executable,
+        circumstances=builder.SECOND,
+        epoch=EPOCH,
+        home=tmp_path,
+    )
+    own = {"TZ": "XXX-13:45", "PYTHONHASHSEED": "4242", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = scrubbed(tmp_path, SOURCE_DATE_EPOCH=str(EPOCH), **own)
+    assert seen == [(tmp_path, env), (tmp_path, env)]
+
+
+def test_unequal_files_are_told_by_member(tmp_path: Path) -> None:
+    """The person sees what to look for, and which file is from where."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder, text in ((one, b"X = 1\n"), (two, b"X = 2\n")):
+        folder.mkdir()
+        (folder / "demo-1.0-py3-none-any.whl").write_bytes(zipped([("demo.py", text)]))
+    files = [folder / "demo-1.0-py3-none-any.whl" for folder in (one, two)]
+    problems = builder.unequal(files[0], "here", files[1], "there")
+    assert rules(problems) == ["build.same-bytes"]
+    assert "demo.py" in problems[0].what
+    assert "(first: here, second: there)" in problems[0].what
+    assert builder.unequal(files[0], "here", files[0], "there") == []
 
 
 def test_a_tree_is_read_with_its_links_apart(tmp_path: Path) -> None:

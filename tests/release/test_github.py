@@ -1,11 +1,16 @@
 """How gh is asked and how its failures are told apart."""
 
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from release.github import Asset, GitHub, take_token
 from release.model import Kind, Refused
+from release.rules.archives import digest_of
 from release.runner import Finished
 from tests.release.ledger_support import rules_of
 
@@ -75,3 +80,111 @@ def test_the_token_is_taken_out_of_the_environment() -> None:
     assert environ == {"PATH": "p"}
     assert take_token({"GITHUB_TOKEN": "b"}) == {"GITHUB_TOKEN": "b"}
     assert take_token({"GH_TOKEN": ""}) == {}
+    assert take_token({}) == {}
+
+
+class Asked:
+    """A gh that does all it is asked; a download leaves `served`."""
+
+    def __init__(self, served: bytes = b"") -> None:
+        self.served = served
+        self.words: list[str] = []
+        self.env: dict[str, str] = {}
+        self.cwd: Path | None = None
+        self.timeout_s: float | None = None
+
+    def __call__(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        show: bool = False,
+        timeout_s: float | None = None,
+    ) -> Finished:
+        del show
+        self.words = [os.fspath(word) for word in argv]
+        self.env, self.cwd, self.timeout_s = dict(env or {}), cwd, timeout_s
+        if "download" in self.words:
+            folder, name = (self.words[self.words.index(word) + 1] for word in ("--dir", "--pattern"))
+            (Path(folder) / name).write_bytes(self.served)
+        said = '{"isDraft": true, "isPrerelease": false}'
+        return Finished(argv=self.words, code=0, stdout=said, stderr="", took_ms=1)
+
+    def on(self, folder: Path, **token: str) -> GitHub:
+        return GitHub(runner=self, cwd=folder, repository="o/r", tag="v1.0", token=token)
+
+
+def drafted(github: GitHub, *, prerelease: bool) -> None:
+    github.create(title="T", notes=Path("n.md"), prerelease=prerelease)
+
+
+CALLS: list[tuple[Callable[[GitHub], object], str]] = [
+    (GitHub.release, "view v1.0 --json assets,isDraft,isPrerelease,url"),
+    (
+        partial(drafted, prerelease=False),
+        "create v1.0 --draft --verify-tag --title T --notes-file n.md",
+    ),
+    (
+        partial(drafted, prerelease=True),
+        "create v1.0 --draft --verify-tag --title T --notes-file n.md --prerelease",
+    ),
+    (partial(GitHub.upload, file=Path("a.whl")), "upload v1.0 a.whl"),
+    (partial(GitHub.delete, name="a.whl"), "delete-asset v1.0 a.whl --yes"),
+    (partial(GitHub.publish, prerelease=True), "edit v1.0 --draft=false --prerelease=true"),
+    (partial(GitHub.publish, prerelease=False), "edit v1.0 --draft=false --prerelease=false"),
+]
+
+
+@pytest.mark.parametrize(("call", "said"), CALLS)
+def test_each_call_names_its_release_and_its_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[GitHub], object], said: str
+) -> None:
+    """A word that gh does not know shows in a real release only; `--clobber` stands nowhere."""
+
+    def found(name: str) -> str:
+        return f"/bin/{name}"
+
+    monkeypatch.setattr(shutil, "which", found)
+    asked = Asked()
+    call(asked.on(tmp_path))
+    assert asked.words == ["/bin/gh", "release", *said.split(), "--repo", "o/r"]
+    assert asked.cwd == tmp_path
+    assert asked.timeout_s is not None, "a gh that waits for an answer would hold the release"
+
+
+def test_gh_is_led_nowhere_else_and_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the token it is given counts; what would lead it to another host is not handed on."""
+    for name in ("GH_HOST", "GH_REPO", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_DEBUG"):
+        monkeypatch.setenv(name, "elsewhere")
+    monkeypatch.setenv("GITHUB_TOKEN", "another's")
+    monkeypatch.setenv("HOME", "kept")
+    asked = Asked()
+    asked.on(tmp_path, GH_TOKEN="given").release()
+    asked.env.pop("GH_CONFIG_DIR", None)
+    assert {name: value for name, value in asked.env.items() if name.startswith(("GH_", "GITHUB_T"))} == {
+        "GH_PROMPT_DISABLED": "1",
+        "GH_NO_UPDATE_NOTIFIER": "1",
+        "GH_TOKEN": "given",
+    }
+    assert "elsewhere" not in asked.env.values()
+    assert (asked.env["NO_COLOR"], asked.env["HOME"]) == ("1", "kept")
+
+
+def test_a_file_that_github_has_no_digest_of_is_fetched(tmp_path: Path) -> None:
+    """GitHub's word is taken where it gives one in SHA-256; otherwise the bytes speak."""
+    asked = Asked(b"the file")
+    github = asked.on(tmp_path)
+    assert github.sha256(Asset(name="a.whl", digest="sha256:ab")) == "ab"
+    assert asked.words == []
+    assert github.sha256(Asset(name="a.whl")) == digest_of(b"the file")
+    assert github.sha256(Asset(name="a.whl", digest="sha512:cd")) == digest_of(b"the file")
+
+
+def test_a_fetched_file_is_where_it_is_said_to_be(tmp_path: Path) -> None:
+    """The caller reads the file it is handed."""
+    asked = Asked(b"the file")
+    file = asked.on(tmp_path).fetch(Asset(name="a.whl"), tmp_path)
+    assert file == tmp_path / "a.whl"
+    assert file.read_bytes() == b"the file"
+    assert asked.words[2:4] == ["download", "v1.0"]

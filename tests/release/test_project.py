@@ -49,7 +49,7 @@ def test_a_project_without_addresses_has_none(tmp_path: Path) -> None:
         ("project = 1", ["name", "version", "requires-python"]),
         ('[project]\nname = ""\nversion = 1\nrequires-python = ">=3"', ["name", "version"]),
         ('[project]\nname = "x"\ndynamic = ["version"]\nrequires-python = ">=3"', ["version"]),
-        ('[project]\nname = "x"\nversion = "one"\nrequires-python = "new"', ["one", "new"]),
+        ('[project]\nname = "x"\nversion = "one"\nrequires-python = "new"', ["'one'", "'new'"]),
     ],
 )
 def test_every_problem_is_named(tmp_path: Path, text: str, says: list[str]) -> None:

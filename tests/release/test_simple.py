@@ -184,7 +184,10 @@ def test_a_redirect_to_another_host_is_refused(served: Served, client: IndexClie
         other.page("demo", [])
         there = f"{other.root}/simple/demo/"
         served.answers["/simple/demo/"] = Answer(status=302, headers={"Location": there})
-        assert rules(refusal(client).problems) == ["index.redirect"]
+        [problem] = refusal(client).problems
+        assert rules([problem]) == ["index.redirect"]
+        assert problem.where == f"pypi: {served.root}/simple/demo/"
+        assert there in problem.what
 
 
 def test_a_page_without_end_is_refused(
@@ -193,7 +196,9 @@ def test_a_page_without_end_is_refused(
     """An index cannot fill this machine's memory."""
     monkeypatch.setattr(simple, "PAGE_LIMIT", 100)
     served.answers["/simple/demo/"] = Answer(body=b" " * 101)
-    assert rules(refusal(client).problems) == ["index.size"]
+    [problem] = refusal(client).problems
+    assert rules([problem]) == ["index.size"]
+    assert problem.where == f"pypi: {served.root}/simple/demo/"
 
 
 def test_files_and_metadata_are_fetched_and_checked(served: Served, client: IndexClient) -> None:

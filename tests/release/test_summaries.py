@@ -77,6 +77,9 @@ def test_ledger_page_shows_files_lines_and_what_is_missing(tmp_path: Path) -> No
     page = ledger_page(ledger)
     for artifact in (WHEEL, SDIST):
         assert [plain(artifact.name), str(artifact.size), artifact.sha256] in rows(page)
+    assert [row for row in rows(page) if row[0] == "n"] == [
+        ["n", "stage", "leg", "outcome", "at (UTC)", "where", "figures"]
+    ]
     assert rows(page)[-2][:4] == ["1", "lint", "all", "passed"]
     assert rows(page)[-2][-1] == "checks 16, took&#95;ms 12"
     assert rows(page)[-1][:4] == ["2", "test", "3&#46;12", "failed"]

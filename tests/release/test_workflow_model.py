@@ -57,6 +57,18 @@ def test_workflow_comments_are_kept_with_their_lines() -> None:
     )
 
 
+def test_workflow_cache_mode_and_what_a_step_hands_its_action_are_read() -> None:
+    """A release's rules ask for both: no cache anywhere, and a checkout that keeps no credentials."""
+    text = (
+        "cache-mode: none\njobs:\n  one:\n    runs-on: x\n    steps:\n"
+        "      - uses: a/b@c\n        with: {persist-credentials: false}\n"
+    )
+    workflow = read_workflow("x.yml", text)
+    assert workflow.cache_mode == "none"
+    assert workflow.jobs["one"].steps[0].settings == {"persist-credentials": "false"}
+    assert read_workflow("x.yml", "jobs: {}\n").cache_mode == ""
+
+
 def test_workflow_without_permissions_inherits_them() -> None:
     """No `permissions:` is not the same as an empty one: it is whatever the repository's setting says."""
     workflow = read_workflow("x.yml", "jobs:\n  one:\n    runs-on: x\n")

@@ -16,11 +16,15 @@ Answer = Callable[[list[str], Mapping[str, str]], tuple[int, str]]
 
 
 class ScriptedRunner:
-    """Hands each call to `answer(argv, env) -> (code, output)` and keeps what was asked."""
+    """Hands each call to `answer(argv, env) -> (code, output)` and keeps what was asked, and how."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self.asked: list[list[str]] = []
+        self.folders: list[Path] = []
+        """The working directory of each call."""
+        self.shown: list[bool] = []
+        """Whether each call's output was printed as it came."""
 
     def __call__(
         self,
@@ -31,9 +35,11 @@ class ScriptedRunner:
         show: bool = False,
         timeout_s: float | None = None,
     ) -> Finished:
-        del cwd, show, timeout_s
+        del timeout_s
         words = [os.fspath(word) for word in argv]
         self.asked.append(words)
+        self.folders.append(cwd)
+        self.shown.append(show)
         code, output = self._answer(words, env or {})
         return Finished(argv=words, code=code, stdout=output, stderr="", took_ms=7)
 

@@ -1,11 +1,13 @@
 """Which wheel the gates look at: the ledger's with its bytes, or one built from the tree."""
 
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from release.gates.candidate import candidate
+from release.gates.candidate import candidate, install
 from release.ledger import Ledger
 from release.model import Refused
 from release.rules.archives import digest_of
@@ -44,3 +46,52 @@ def test_a_wheel_that_is_not_the_ledgers_is_refused(ledger: Ledger, tmp_path: Pa
     with pytest.raises(Refused) as caught:
         candidate(context, ledger, tmp_path)
     assert rules_of(caught.value) == ["candidate.is-the-ledgers"]
+
+
+def test_a_wheel_is_built_from_the_tree_where_there_is_no_ledger(tmp_path: Path) -> None:
+    """By the backend that is locked, in a folder of its own."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    def built(words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        del env
+        (Path(words[words.index("--outdir") + 1]) / WHEEL.name).touch()
+        return 0, ""
+
+    runner = ScriptedRunner(built)
+    context, _ = make_context(tmp_path, runner)
+    assert candidate(context, None, scratch) == (scratch / WHEEL.name, "a wheel built from the tree")
+    [words] = runner.asked
+    assert words[:3] == [sys.executable, "-m", "build"]
+    assert {"--wheel", "--no-isolation"} <= set(words)
+    assert words[-1] == str(tmp_path)
+    assert runner.folders == [tmp_path]
+
+
+def test_a_tree_that_does_not_build_is_refused(tmp_path: Path) -> None:
+    """In the backend's own words."""
+    context, _ = make_context(tmp_path, ScriptedRunner(lambda _words, _env: (1, "the backend said no")))
+    with pytest.raises(Refused, match="the backend said no") as caught:
+        candidate(context, None, tmp_path)
+    assert rules_of(caught.value) == ["candidate.builds"]
+
+
+def test_the_wheel_takes_the_place_of_an_earlier_one_and_brings_nothing_along(tmp_path: Path) -> None:
+    """Into the environment the gate runs in, and without an index: what is tested is this file alone."""
+    runner = ScriptedRunner(lambda _words, _env: (0, ""))
+    context, _ = make_context(tmp_path, runner)
+    install(context, tmp_path / WHEEL.name)
+    [words] = runner.asked
+    assert words[:5] == [sys.executable, "-m", "uv", "pip", "install"]
+    assert {"--offline", "--no-deps", "--reinstall", f"--python={sys.executable}"} <= set(words)
+    assert words[-1] == str(tmp_path / WHEEL.name)
+    assert runner.folders == [tmp_path]
+
+
+def test_a_wheel_that_does_not_install_is_refused(tmp_path: Path) -> None:
+    """A gate that went on would look at the candidate that was there before."""
+    context, _ = make_context(tmp_path, ScriptedRunner(lambda _words, _env: (1, "the installer said no")))
+    with pytest.raises(Refused, match="the installer said no") as caught:
+        install(context, tmp_path / WHEEL.name)
+    assert rules_of(caught.value) == ["candidate.installs"]
+    assert caught.value.problems[0].where == WHEEL.name

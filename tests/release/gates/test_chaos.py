@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ def any_program(name: str) -> str:
     return f"/usr/bin/{name}"
 
 
-def no_program(name: str) -> None:
-    """Find none."""
-    del name
+def all_but_a_server(name: str) -> str | None:
+    """Find every program but redis-server."""
+    return None if name == "redis-server" else f"/usr/bin/{name}"
 
 
 class Played:
@@ -66,7 +67,10 @@ def test_chaos_reports_what_the_drills_counted(tmp_path: Path) -> None:
     report = chaos.run("chaos", context)
     assert report.kind is Kind.DONE
     assert report.sentence == "0 of 4000 messages lost, 4 doubled, in 2 drills"
+    assert played.runner.asked[-1][:3] == [sys.executable, "-m", "tests.chaos"]
     assert {"--kills=100", "--messages=10000"} <= set(played.runner.asked[-1])
+    assert played.runner.folders[-1] == tmp_path
+    assert played.runner.shown[-1], "minutes pass without a word"
     assert report.checked[0].found == "0 lost, 4 doubled (60 allowed) of 2000"
 
 
@@ -96,7 +100,7 @@ def test_chaos_refuses_a_broken_promise(tmp_path: Path, played: Played, rule: st
 
 def test_chaos_needs_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing stands in for what is killed and started again."""
-    monkeypatch.setattr(shutil, "which", no_program)
+    monkeypatch.setattr(shutil, "which", all_but_a_server)
     played = Played(FINE)
     with pytest.raises(Refused) as refused:
         chaos.run("chaos", make_context(tmp_path, played.runner)[0])

@@ -43,7 +43,8 @@ class Data:
             '[tool.tta-release.coverage-floors]\n"src/" = 90\n', encoding="utf-8"
         )
         (root / "report" / "coverage").mkdir(parents=True)
-        self.context, _ = make_context(root, ScriptedRunner(self.answer), Options())
+        self.runner = ScriptedRunner(self.answer)
+        self.context, _ = make_context(root, self.runner, Options())
 
     def leg(self, name: str) -> None:
         (self.root / "report" / "coverage" / f".coverage.{name}").touch()
@@ -62,14 +63,17 @@ def test_run_passes_at_the_floor(tmp_path: Path) -> None:
     report = gate.run("coverage", data.context)
     assert report.kind is Kind.DONE
     assert report.figures == {"src_bp": 9_000}
+    assert data.runner.asked[-1][1:] == ["-m", "coverage", "report"]
+    assert data.runner.shown[-1], "the lines that are missing are not shown"
 
 
 def test_run_refuses_below_the_floor(tmp_path: Path) -> None:
     """One line less is a drop."""
     data = Data(tmp_path, covered=89)
     data.leg("3.12")
-    with pytest.raises(Refused, match=r"89\.00 % of lines and branches ran; the floor is 90 %"):
+    with pytest.raises(Refused, match=r"89\.00 % of lines and branches ran; the floor is 90 %") as caught:
         gate.run("coverage", data.context)
+    assert [problem.rule for problem in caught.value.problems] == ["coverage.floor"]
 
 
 def test_run_refuses_without_any_leg(tmp_path: Path) -> None:

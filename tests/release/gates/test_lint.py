@@ -12,6 +12,7 @@ from release.context import Context
 from release.gates import lint as gate
 from release.ledger import Ledger
 from release.model import Kind, Problem, Refused
+from release.rules.audit import locked
 from release.runner import Finished
 from tests.release.gates.support import ScriptedRunner, make_context
 
@@ -98,6 +99,38 @@ def test_tools_look_at_every_workflow_and_action(tmp_path: Path) -> None:
     commands = {tool.name: tool.command for tool in gate.tools(tmp_path)}
     assert commands["workflow schema"][-2:] == (".github/workflows/a.yml", ".github/workflows/b.yml")
     assert commands["action schema"][-1] == ".github/actions/setup/action.yml"
+
+
+def test_tools_change_nothing_and_look_at_what_is_there() -> None:
+    """A formatter that mends is never red, and a path that does not exist may count as clean."""
+    root = Path(gate.__file__).parents[2]
+    commands = {tool.name: tool.command for tool in gate.tools(root)}
+    assert commands["ruff check"] == ("ruff", "check", ".")
+    assert commands["ruff format"] == ("ruff", "format", "--check", ".")
+    assert commands["zizmor"] == (
+        *("zizmor", "--offline", "--persona", "auditor", "--strict-collection", "--no-progress"),
+        ".github",
+    )
+    assert commands["mypy"][1:4] == ("-m", "mypy", "--strict")
+    assert commands["pyproject schema"][1:] == ("-m", "validate_pyproject", "pyproject.toml")
+    schemas = {name: command[4:] for name, command in commands.items() if "--builtin-schema" in command}
+    assert {name: each[0] for name, each in schemas.items()} == {
+        "workflow schema": "vendor.github-workflows",
+        "action schema": "vendor.github-actions",
+        "issue template schema": "vendor.github-issue-config",
+        "dependabot schema": "vendor.dependabot",
+    }
+    spelled = commands["spelling"][3:]
+    assert {"README.md", "CHANGELOG.md", "docs", "src", "release", "tests"} <= set(spelled)
+    looked_at = [commands["mypy"][-1], *spelled, *(path for each in schemas.values() for path in each[1:])]
+    assert [path for path in looked_at if not (root / path).exists()] == []
+
+
+def test_every_tool_is_one_that_is_locked() -> None:
+    """The version that a report names is the one that ran."""
+    root = Path(gate.__file__).parents[2]
+    names = {each.name for each in locked((root / "release/locks/lint.txt").read_text(encoding="utf-8"))}
+    assert {tool.package for tool in gate.tools(root)} <= names
 
 
 def test_public_types_are_those_of_what_is_installed(tmp_path: Path) -> None:

@@ -94,6 +94,9 @@ def test_run_tests_the_wheel_it_built_and_says_that_nothing_is_recorded(
     installs = [words for words in leg.runner.asked if "install" in words]
     assert installs[0][-1].endswith("p-1-py3-none-any.whl")
     tested, joined = leg.runner.asked[-2:]
+    assert leg.runner.shown[-2], "minutes pass without a word"
+    assert leg.runner.folders[-2:] == [tmp_path, tmp_path]
+    assert tested[tested.index("--dist") + 1] == "worksteal"
     assert tested[-2:] == ["-k", "one"]
     assert joined[1:4] == ["-m", "coverage", "combine"], "what workers executed never reaches the leg's file"
     assert not list((tmp_path / "report" / "coverage").glob("*.pid*")), (
