@@ -148,8 +148,10 @@ def report(session: nox.Session) -> None:
 
 @nox.session(python=MAIN)
 def rehearse(session: nox.Session) -> None:
-    """The whole release, in order, offline, on an embedded index (-- --fast reuses gates)."""
+    """The whole release, offline, on an embedded index (-- --fast: less of it; -- --act: the workflow)."""
     install(session, "rehearsal")
+    if "--act" in session.posargs:
+        install(session, "act")
     stage(session, "rehearse")
 
 

@@ -83,6 +83,7 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     parser.add_argument(
         "--fast", action="store_true", help="rehearse: reuse gates that fit, one Python, a sample"
     )
+    parser.add_argument("--act", action="store_true", help="rehearse: run the workflow file itself, with act")
     parser.add_argument("--changed", action="store_true", help="mutation: only what differs from main")
     parser.add_argument(
         "--only",
@@ -100,6 +101,9 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     )
     parser.add_argument(
         "--shard", metavar="I/N", help="mutation: the part of the mutants that is number I of N"
+    )
+    parser.add_argument(
+        "--sharded", action="store_true", help="build, rehearsals: plan a release's mutation shards"
     )
     parser.add_argument(
         "--sample",

@@ -57,7 +57,7 @@ def run(stage: str, context: Context) -> Report:
     checkout = Checkout(context.root, context.runner)
     project = Project.read(context.root)
     bench = _bench()
-    plan = plan_for(mode)
+    plan = plan_for(mode, sharded=context.options.sharded)
     ledger = _found(context)
     notes = _asked(context, checkout, project, mode, bench, ledger)
     with tempfile.TemporaryDirectory(prefix="tta-build-") as folder:

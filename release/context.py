@@ -28,6 +28,8 @@ class Options:
     """What stands behind the stage's name: prepare's version, check's files."""
     again: bool = False
     fast: bool = False
+    act: bool = False
+    """rehearse: run the workflow file itself."""
     changed: bool = False
     only: tuple[str, ...] = ()
     """Modules whose mutants are judged, or folders of modules."""
@@ -35,6 +37,8 @@ class Options:
     """Of each of those modules judge so many mutants."""
     shard: str | None = None
     """`i/n`: the mutants whose name hashes to part i of n."""
+    sharded: bool = False
+    """build: a rehearsal's plan has a release's mutation shards, as its workflow has the jobs for them."""
     sample: int | None = None
     """Seconds a mutation sample may take; counts in a rehearsal only."""
     kills: int | None = None

@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from release import pythons
 from release.ledger import Ledger
@@ -85,9 +85,17 @@ def here() -> Plan:
     return rehearsal(found=found, with_server=["3.12"] if carried else [])
 
 
-def plan_for(mode: Mode) -> Plan:
-    """The plan a ledger of this mode opens with here."""
-    return Plan(legs=RELEASE) if mode is Mode.RELEASE else here()
+def plan_for(mode: Mode, *, sharded: bool = False) -> Plan:
+    """The plan a ledger of this mode opens with here.
+
+    Args:
+        mode: What the ledger is for.
+        sharded: True where a rehearsal's mutants are shared out over jobs, as a release's always are.
+    """
+    if mode is Mode.RELEASE:
+        return Plan(legs=RELEASE)
+    own = here()
+    return replace(own, legs={**own.legs, "mutation": RELEASE["mutation"]}) if sharded else own
 
 
 def unproved(ledger: Ledger, stages: Sequence[str]) -> list[Problem]:

@@ -34,9 +34,10 @@ from release.publisher import FILE as PUBLISHER
 from release.publisher import PublisherFacts
 from release.rehearsal import github, scratch, world
 from release.rehearsal.environment import child_environment
+from release.rehearsal.hosted import walk as hosted
 from release.rehearsal.reuse import Reused, reusable
 from release.rehearsal.scratch import Scratch
-from release.rehearsal.steps import Step, sessions, steps
+from release.rehearsal.steps import FAST_SAMPLE_S, Step, sessions, steps
 from release.rehearsal.summary import (
     Ran,
     announced_problems,
@@ -147,12 +148,18 @@ def _rehearsed(rehearsal: _Rehearsal, began: float) -> Report:
         clone.add_entry()
         done.append(_step(rehearsal, clone, step, place=f"before {len(needed) - 1}"))
         clone.commit_release(step.words[0])
-    tag: str | None = name_of(Project.read(clone.root).version)
-    if not clone.publish(tag):
+    name = name_of(Project.read(clone.root).version)
+    tag: str | None = name
+    if not clone.publish(name):
+        if context.options.act:
+            raise Refused(_no_tag(name))
         notes.append("a signed tag: there is no ssh-keygen here, so the tag's rules were not checked")
         context.console.print(f"  not part of this rehearsal: {notes[-1]}")
         tag = None
     released = Checkout(clone.root, context.runner).head()
+    if context.options.act:
+        done += hosted.walk(context, _course(rehearsal, clone, name, released, tested, plan))
+        return _judged(rehearsal, clone, plan, done, notes, began)
     reused = _reused(context, outer, head, released, plan)
     chosen = steps(plan.legs, tag=tag, fast=fast, reused=_keys(reused), tested=tested)
     handed: list[str] = []
@@ -166,6 +173,37 @@ def _rehearsed(rehearsal: _Rehearsal, began: float) -> Report:
         ledger = Ledger.read(clone.root / "ledger")
         handed = ["--expect-head", ledger.head, "--expect-digests", ledger.digests]
     return _judged(rehearsal, clone, plan, done, notes, began)
+
+
+def _course(
+    rehearsal: _Rehearsal, clone: Scratch, tag: str, released: str, tested: Sequence[str], plan: Plan
+) -> hosted.Course:
+    """What the workflow's run is given: the same world, environments and tag as the sessions are."""
+    return hosted.Course(
+        clone=clone.root,
+        origin=clone.origin,
+        tag=tag,
+        sha=released,
+        folder=rehearsal.folder,
+        world=rehearsal.world,
+        facts=rehearsal.facts,
+        env=rehearsal.env,
+        nox=rehearsal.nox,
+        pythons=tested,
+        tested=plan.legs["test"],
+        sample_s=FAST_SAMPLE_S,
+        fast=rehearsal.context.options.fast,
+        signed=_SIGNED,
+    )
+
+
+def _no_tag(tag: str) -> Problem:
+    return Problem(
+        rule="hosted.tag",
+        where=tag,
+        what="could not be signed without ssh-keygen, and the workflow starts when a signed tag is pushed",
+        remedy="install OpenSSH's ssh-keygen, or rehearse without --act",
+    )
 
 
 def _left_out(rehearsal: _Rehearsal, checkout: Checkout) -> list[str]:
@@ -195,8 +233,8 @@ def _version_to_prepare(context: Context, clone: Scratch) -> Version | None:
 
 
 def _reused(context: Context, outer: Ledger | None, head: str, released: str, plan: Plan) -> list[Reused]:
-    """What --fast takes from the checkout's own ledger; a whole rehearsal takes nothing."""
-    if not context.options.fast:
+    """What --fast takes from the checkout's own ledger; a whole rehearsal and a workflow take nothing."""
+    if not context.options.fast or context.options.act:
         return []
     legs = [leg for leg in plan.legs["test"] if is_newest(leg)]
     unmeasured = [leg for leg in legs if not coverage_file(context.root, leg).is_file()]

@@ -22,6 +22,7 @@ from release.runner import Finished, Runner
 
 __all__ = ["Scratch", "clone", "next_version", "with_an_entry"]
 
+_ORIGIN = "origin.git"
 _PRINCIPAL = "rehearsal@localhost"
 _WHO = {"user.name": "Rehearsal", "user.email": _PRINCIPAL}
 
@@ -36,6 +37,11 @@ class Scratch:
     runner: Runner
     env: Mapping[str, str]
     """The rehearsed commands' environment: no settings of the person's git."""
+
+    @property
+    def origin(self) -> Path:
+        """The bare repository that the clone pushes to."""
+        return self.folder / _ORIGIN
 
     def commit_release(self, version: str) -> None:
         """Commit what `prepare` has changed."""
@@ -106,7 +112,7 @@ def clone(runner: Runner, source: Path, folder: Path, env: Mapping[str, str]) ->
         folder: An existing scratch folder.
         env: The rehearsed commands' environment.
     """
-    origin, root = folder / "origin.git", folder / "clone"
+    origin, root = folder / _ORIGIN, folder / "clone"
     # The person's own git settings may be what lets the checkout be read (safe.directory).
     _git(
         runner,

@@ -1,6 +1,7 @@
 """The `build` stage: what it makes, what it refuses, and how it goes on after any interruption."""
 
 import datetime as dt
+import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from release.builder import Made
 from release.context import Options
 from release.ledger import Ledger, Outcome
 from release.model import Kind, Mode, Refused
+from release.plan import RELEASE
 from release.rules.archives import digest_of, read_archive
 from tests.release.build_support import (
     EPOCH,
@@ -104,6 +106,13 @@ def test_a_commit_is_built_for_real_and_opens_a_ledger(tiny: Repo) -> None:
     assert "again (no other Python here)" in said["built twice"]
     assert "not checked" in said["tag, changelog"]
     assert "there is no other here" in printed(context)
+
+
+def test_a_rehearsal_of_the_workflow_opens_with_its_shards(tiny: Repo) -> None:
+    """The plan is line 0's: what `collect` will wait for."""
+    assert run(tiny).opening.plan["mutation"] == ("all",)
+    shutil.rmtree(tiny.root / "ledger")
+    assert run(tiny, options=Options(sharded=True)).opening.plan["mutation"] == RELEASE["mutation"]
 
 
 def test_two_pythons_are_used_where_two_are_here(

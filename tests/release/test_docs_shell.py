@@ -82,6 +82,11 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
     "docs/how-to/release.md": {
         "python -m nox -s doctor": f"{SESSION}; test_roadmap.py runs the stage itself",
         "python -m nox -s rehearse": f"{SESSION}; .ci/run runs it",
+        "python -m nox -s rehearse -- --act --fast": f"{SESSION}; test_act.py runs act",
+        (
+            "unshare -rn python release/rehearsal/hosted/namespace.py "
+            "python -m nox -s rehearse -- --act --fast"
+        ): f"{SESSION}; test_act.py runs act so",
         "python -m nox -s prepare -- 0.1.0rc1": f"{SESSION}; test_prepare.py runs the stage itself",
         "python -m nox -s prepare -- 0.2.0": f"{SESSION}; test_prepare.py runs the stage itself",
         "python -m nox -s prepare -- 0.2.1": f"{SESSION}; test_prepare.py runs the stage itself",
@@ -189,6 +194,8 @@ def problem(simple: Sequence[str]) -> str:
     line = " ".join(simple)
     options = [word.partition("=")[0] for word in simple if word.startswith("--") and word != "--"]
     match simple:
+        case ["unshare", "-rn", "python", file, *inner]:
+            return problem(inner) if (ROOT / file).is_file() else f"no file {file}"
         case ["python", "-m", "nox", *_]:
             asked = nox_line(line)
             if asked is None:

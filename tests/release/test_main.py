@@ -177,6 +177,10 @@ def test_options_are_typed() -> None:
     _, options = cli.parse(["build", "--mode", "rehearsal", "--tag", "v0.1.0"])
     assert options.mode is Mode.REHEARSAL
     assert options.tag == "v0.1.0"
+    assert not options.sharded
+    assert cli.parse(["build", "--sharded"])[1].sharded
+    assert cli.parse(["rehearse", "--act"])[1].act
+    assert not cli.parse(["rehearse"])[1].act
 
 
 def test_missing_library_is_named_with_the_way_out(

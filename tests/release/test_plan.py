@@ -24,6 +24,15 @@ def test_the_plan_of_a_release_is_every_gate_on_every_python() -> None:
     assert plan.RELEASE["smoke"] == ("testpypi", "pypi")
 
 
+def test_a_rehearsal_of_the_workflow_plans_its_mutation_jobs() -> None:
+    """Each hands on evidence of its own; a release's plan is sharded whether asked or not."""
+    plain, sharded = plan.plan_for(Mode.REHEARSAL), plan.plan_for(Mode.REHEARSAL, sharded=True)
+    assert sharded.legs == {**plain.legs, "mutation": plan.RELEASE["mutation"]}
+    assert sharded.absent == plain.absent
+    assert plain.legs["mutation"] == ("all",)
+    assert plan.plan_for(Mode.RELEASE, sharded=True) == plan.plan_for(Mode.RELEASE)
+
+
 def test_no_variable_loosens_the_plan_of_a_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Whatever is on the machine, or in its environment."""
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -51,9 +51,10 @@ def scope_of(options: Options) -> Scope:
     Raises:
         Refused: when they contradict each other, or ask for a sample of a release.
     """
-    asked = [options.changed, bool(options.only), options.shard is not None, options.sample is not None]
-    if sum(asked) > 1:
-        raise Refused(_usage("--changed, --only, --shard and --sample exclude each other"), kind=Kind.USAGE)
+    part = options.shard is not None or options.sample is not None
+    if sum([options.changed, bool(options.only), part]) > 1:
+        what = "--changed, --only and --shard or --sample exclude each other"
+        raise Refused(_usage(what), kind=Kind.USAGE)
     if options.at_most is not None and (options.at_most < 1 or not options.only):
         raise Refused(
             _usage("--at-most takes a number of mutants, at least 1, and goes with --only"), kind=Kind.USAGE
@@ -62,18 +63,18 @@ def scope_of(options: Options) -> Scope:
         return Scope(part=Part.CHANGED)
     if options.only:
         return Scope(part=Part.ONLY, only=options.only, at_most=options.at_most)
+    shard = None
     if options.shard is not None:
         shard = Shard.read(options.shard)
         if shard is None:
             raise Refused(_usage(f"--shard {options.shard} is not I/N with I from 1 to N"), kind=Kind.USAGE)
-        return Scope(part=Part.SHARD, shard=shard)
     if options.sample is not None:
         if options.sample < 1:
             raise Refused(_usage("--sample takes seconds, at least 1"), kind=Kind.USAGE)
         if options.mode is Mode.RELEASE:
             raise Refused(_no_sample("--mode release"))
-        return Scope(part=Part.SAMPLE, seconds=options.sample)
-    return Scope(part=Part.ALL)
+        return Scope(part=Part.SAMPLE, shard=shard, seconds=options.sample)
+    return Scope(part=Part.ALL if shard is None else Part.SHARD, shard=shard)
 
 
 def run(stage: str, context: Context) -> Report:

@@ -22,8 +22,11 @@ from release.ledger import Ledger
 from release.model import Kind, Mode, Refused, Report
 from release.plan import Plan
 from release.rehearsal import drive
+from release.rehearsal.hosted import walk as hosted
+from release.rehearsal.hosted.walk import Course
 from release.rehearsal.scratch import Scratch
-from release.rehearsal.steps import Step
+from release.rehearsal.steps import Step, steps
+from release.rehearsal.summary import Ran
 from release.rules.archives import measure
 from release.runner import Finished, LocalRunner
 from release.signing.check import TRUST
@@ -159,14 +162,14 @@ def left(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "temp").glob("tta-rehearsal-*"))
 
 
-def context(repo: Repo, player: Player, *, fast: bool = False) -> Context:
+def context(repo: Repo, player: Player, *, fast: bool = False, act: bool = False) -> Context:
     repo.write("release/publisher.toml", PUBLISHER)
     repo.write(".gitignore", "/dist/\n/ledger/\n/report/\n/.nox/\n")
     for name in ("runtime", "build", "test"):
         repo.write(f"release/locks/{name}.txt", "")
     repo.write("README.md", "A demo.\n")
     repo.commit()
-    return replace(context_on(repo.root, options=Options(fast=fast)), runner=player)
+    return replace(context_on(repo.root, options=Options(fast=fast, act=act)), runner=player)
 
 
 WHOLE = [
@@ -328,6 +331,79 @@ def test_fast_without_a_ledger_uses_one_python(repo: Repo, player: Player, tmp_p
     hidden = left(tmp_path)[0] / "hidden"
     assert [path.name for path in hidden.iterdir()] == ["python3.12"]
     assert player.environments["build"]["PATH"].startswith(f"{hidden}{os.pathsep}")
+
+
+def walked(context: Context, course: Course) -> list[Ran]:
+    """Play the workflow: every session in the clone, with what the course gives its jobs."""
+    for step in steps(PLAN.legs, tag=course.tag, fast=False, reused=()):
+        env = dict(course.env)
+        if step.uploads_to is not None:
+            ref = f"refs/tags/{course.tag}"
+            env |= course.world.issuer.job(step.uploads_to, ref=ref, sha=course.sha).grant
+        if step.session in course.signed:
+            env[TRUST] = str(course.world.trust)
+        context.runner(
+            ["x", "-m", "nox", "--session", step.session, "--", *step.words], cwd=course.clone, env=env
+        )
+    return [Ran(name="job announce", seconds=1, proved="announced")]
+
+
+def test_with_act_the_workflow_takes_the_sessions_place(
+    repo: Repo, player: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets the tagged clone, its origin, the warm environments; what it leaves is judged alike."""
+    courses: list[Course] = []
+
+    def walk(context: Context, course: Course) -> list[Ran]:
+        courses.append(course)
+        return walked(context, course)
+
+    monkeypatch.setattr(hosted, "walk", walk)
+    ready = context(repo, player, act=True)
+    report = drive.run("rehearse", ready)
+    assert report.kind is Kind.DONE
+    assert "job announce" in printed(ready)
+    assert player.sessions == ["prepare", *WHOLE]
+    (course,) = courses
+    assert (course.tag, course.fast) == ("v0.1.0", False)
+    assert course.origin == course.folder / "origin.git"
+    assert (course.pythons, course.tested) == (("3.12", "3.13"), ("3.12", "3.13"))
+    assert [*course.nox[1:3]] == ["-m", "nox"]
+    assert Ledger.read(repo.root / "report" / "rehearsal").opening.commit == course.sha
+
+
+def test_with_act_nothing_is_taken_over(
+    repo: Repo, player: Player, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A workflow's jobs run; fast leaves one Python, even where the own ledger proves all."""
+    ready = context(repo, player, fast=True, act=True)
+    own = replace(ready, options=Options(mode=Mode.REHEARSAL))
+    player.build(own, "")
+    ledger = Ledger.read(ready.ledger)
+    for leg in ("3.12", "3.13"):
+        record(own, ledger, "test", leg, Report(kind=Kind.DONE, sentence=""))
+        repo.write(f"report/coverage/.coverage.{leg}", leg)
+    shutil.rmtree(repo.root / "dist")
+    courses: list[Course] = []
+
+    def walk(_: Context, course: Course) -> list[Ran]:
+        courses.append(course)
+        raise Refused
+
+    monkeypatch.setattr(hosted, "walk", walk)
+    with pytest.raises(Refused):
+        drive.run("rehearse", ready)
+    assert (courses[0].pythons, courses[0].tested, courses[0].fast) == (("3.13",), ("3.13",), True)
+    assert (left(tmp_path)[0] / "hidden" / "python3.12").exists()
+
+
+def test_act_needs_a_signed_tag(repo: Repo, player: Player, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workflow starts when one is pushed; without it there is nothing to run."""
+    monkeypatch.setattr(Scratch, "publish", mock.Mock(return_value=False))
+    with pytest.raises(Refused) as caught:
+        drive.run("rehearse", context(repo, player, act=True))
+    assert rules_of(caught.value) == ["hosted.tag"]
+    assert caught.value.problems[0].where == "v0.1.0"
 
 
 def test_result_reads_the_last_line_that_is_one() -> None:

@@ -87,6 +87,15 @@ def test_shard_is_evidence_for_its_own_leg(tmp_path: Path) -> None:
     assert not ledger.passed("mutation", "all")
 
 
+def test_sample_of_a_shard_is_a_sample_of_that_leg(tmp_path: Path) -> None:
+    """The workflow's jobs share the mutants out in a rehearsal as in a release."""
+    line = ran(opened(tmp_path), Machine(), Options(shard="2/2", sample=600)).latest(
+        "mutation", "shard-2-of-2"
+    )
+    assert line is not None
+    assert line.outcome is Outcome.SAMPLE
+
+
 def test_changed_is_no_evidence(tmp_path: Path) -> None:
     """A look at what changed proves nothing of the rest."""
     assert ran(opened(tmp_path), Machine(), Options(changed=True)).lines == ()

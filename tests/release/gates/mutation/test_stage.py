@@ -370,7 +370,8 @@ def test_long_functions_are_sampled_only_where_there_are_no_others() -> None:
     "options",
     [
         {"changed": True, "shard": "1/2"},
-        {"shard": "1/2", "sample": 30},
+        {"changed": True, "sample": 30},
+        {"shard": "3/2", "sample": 30},
         {"only": ("release/a.py",), "changed": True},
         {"only": ("release/a.py",), "shard": "1/2"},
         {"shard": "3/2"},
@@ -396,7 +397,11 @@ def test_scope_is_what_was_asked_for() -> None:
     assert few == Scope(part=Part.ONLY, only=("src",), at_most=1)
     assert stage.scope_of(Options(sample=30)) == Scope(part=Part.SAMPLE, seconds=30)
     shard = stage.scope_of(Options(shard="2/3"))
-    assert (shard.shard, shard.leg) == (Shard(number=2, of=3), "shard-2-of-3")
+    assert shard == Scope(part=Part.SHARD, shard=Shard(number=2, of=3))
+    assert shard.leg == "shard-2-of-3"
+    both = stage.scope_of(Options(shard="2/3", sample=5))
+    assert both == Scope(part=Part.SAMPLE, shard=Shard(number=2, of=3), seconds=5)
+    assert both.leg == "shard-2-of-3"
 
 
 def test_unexplained_survivor_and_untested_mutants_are_refused_with_entries(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The workflow file rehearsed by act."""

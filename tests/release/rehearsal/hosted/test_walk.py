@@ -1,0 +1,184 @@
+"""The whole walk with act played: what it is given, and what is done with what it leaves."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from release.model import Refused
+from release.rehearsal.hosted import run
+from release.rehearsal.hosted.walk import LAST_LEDGER, Course, walk
+from release.rehearsal.issuer import Issuer
+from release.rehearsal.world import World, now
+from release.runner import Finished
+from release.signing.check import TRUST
+from tests.release.ledger_support import rules_of
+from tests.release.rehearsal.support import FACTS
+from tests.release.repo_support import context_on, printed
+from tests.release.workflow_support import FOLDER, ROOT, SETUP
+
+PASSED = "[release/announce] 🏁  Job succeeded\n"
+FAILED = "[release/announce]   | RESULT refused announce: no\n[release/announce] 🏁  Job failed\n"
+
+
+@dataclass
+class Act:
+    """Looks at what act would run, and leaves a ledger as the workflow's jobs would."""
+
+    code: int = 0
+    said: str = PASSED
+    ledger: str = LAST_LEDGER
+    words: list[str] = field(default_factory=list[str])
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    workflow: str = ""
+    event: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __call__(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        show: bool = False,
+        timeout_s: float | None = None,
+    ) -> Finished:
+        assert show
+        assert timeout_s is None
+        self.words, self.env = [os.fspath(word) for word in argv], dict(env or {})
+        assert cwd.name == "clone"
+        self.workflow = Path(self.after("--workflows")).read_text(encoding="utf-8")
+        self.event = json.loads(Path(self.after("--eventpath")).read_text(encoding="utf-8"))
+        artefact = cwd.parent / "hosted" / "artefacts" / "1"
+        (artefact / "files").mkdir(parents=True)
+        (artefact / "name").write_text(self.ledger)
+        (artefact / "files" / "ledger.jsonl").write_text("of the last job")
+        return Finished(argv=self.words, code=self.code, stdout=self.said, stderr="", took_ms=1)
+
+    def after(self, option: str) -> str:
+        return self.words[self.words.index(option) + 1]
+
+
+@pytest.fixture
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Course:
+    """A clone with the committed workflow, in a folder as the rehearsal makes it."""
+    clone = tmp_path / "clone"
+    for name in (f"{FOLDER}/release.yml", f"{SETUP}/action.yml", "release/action-pins.toml"):
+        path = clone / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    (clone / "ledger").mkdir()
+    (clone / "ledger" / "old").touch()
+
+    def program(root: Path) -> str:
+        return f"act for {root.name}"
+
+    monkeypatch.setattr(run, "program", program)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    issuer = Issuer(FACTS, now)
+    issuer.base = "http://127.0.0.1:5"
+    world = cast(World, type("Played", (), {"issuer": issuer, "trust": tmp_path / "trust.json"}))
+    return Course(
+        clone=clone,
+        origin=tmp_path / "origin.git",
+        tag="v1",
+        sha="a" * 40,
+        folder=tmp_path,
+        world=world,
+        facts=FACTS,
+        env={"HOME": "scratch"},
+        nox=[sys.executable, "-m", "nox"],
+        pythons=["3.12", "3.13"],
+        tested=["3.13"],
+        sample_s=5,
+        fast=False,
+        signed=frozenset({"pypi", "verify"}),
+    )
+
+
+def test_act_runs_the_copy_in_the_tagged_clone(course: Course) -> None:
+    """With the event of the tag's push, the child's environment, and nothing of the person's."""
+    act = Act()
+    context = replace(context_on(course.folder), runner=act)
+    done = walk(context, course)
+    assert [each.name for each in done] == ["job announce"]
+    assert act.words[0] == f"act for {course.folder.name}"
+    assert act.env == {"HOME": "scratch"}
+    assert act.event["ref"] == "refs/tags/v1"
+    assert act.event["after"] == "a" * 40
+    assert '        python: ["3.13"]\n' in act.workflow
+    assert "--mode rehearsal --sample 5 --shard" in act.workflow
+    assert act.after("--concurrent-jobs") == "2"
+    assert act.after("--local-repository").startswith("actions/checkout@")
+    assert any(word.startswith("REHEARSAL_TEST_EVIDENCE_3_13=") for word in act.words)
+    assert "differs in 12 lines: `--mode rehearsal`" in printed(context)
+    assert [path.name for path in (course.clone / "ledger").iterdir()] == ["ledger.jsonl"]
+
+
+def test_one_core_runs_one_job_at_once(course: Course, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nobody knows how many there are."""
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    act = Act()
+    walk(replace(context_on(course.folder), runner=act), course)
+    assert act.after("--concurrent-jobs") == "1"
+
+
+def test_a_token_is_for_its_own_environment(course: Course) -> None:
+    """Each of the two jobs that may mint one asks for itself; the signers alone are told whom to trust."""
+    act = Act()
+    walk(replace(context_on(course.folder), runner=act), course)
+    testpypi, rest = split(act.workflow)
+    assert "ACTIONS_ID_TOKEN_REQUEST_TOKEN" in testpypi
+    assert TRUST not in testpypi
+    assert act.workflow.count("ACTIONS_ID_TOKEN_REQUEST_TOKEN") == 2
+    assert rest.count(TRUST) == 2
+    issuer = course.world.issuer
+    for block, environment in ((testpypi, "testpypi"), (rest, "pypi")):
+        bearer = block.partition("ACTIONS_ID_TOKEN_REQUEST_TOKEN: ")[2].partition("\n")[0].strip('"')
+        claims = issuer.claims(bearer, "pypi")
+        assert claims["environment"] == environment
+        assert (claims["ref"], claims["sha"]) == ("refs/tags/v1", "a" * 40)
+
+
+def split(workflow: str) -> tuple[str, str]:
+    """Job testpypi, and all behind it."""
+    behind = workflow.partition("\n  testpypi:\n")[2]
+    own, _, rest = behind.partition("\n  smoke-testpypi:\n")
+    return own, rest
+
+
+def test_a_failed_job_refuses(course: Course) -> None:
+    """With the session's own sentence; no ledger is taken over."""
+    with pytest.raises(Refused) as caught:
+        walk(replace(context_on(course.folder), runner=Act(code=1, said=FAILED)), course)
+    assert rules_of(caught.value) == ["rehearsal.hosted"]
+    assert caught.value.problems[0].what == "no"
+    assert (course.clone / "ledger" / "old").exists()
+
+
+def test_without_the_last_ledger_nothing_was_shown(course: Course) -> None:
+    """All jobs green and no ledger: the workflow hands it on under another name."""
+    with pytest.raises(Refused) as caught:
+        walk(replace(context_on(course.folder), runner=Act(ledger="ledger-verify-2")), course)
+    assert rules_of(caught.value) == ["hosted.ledger"]
+
+
+def test_an_action_without_a_stand_in_stops_it_before_act_starts(course: Course) -> None:
+    """Together with what is wrong in the list of pins."""
+    path = course.clone / SETUP / "action.yml"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("actions/setup-python@", "a/b@"), encoding="utf-8"
+    )
+    act = Act()
+    with pytest.raises(Refused) as caught:
+        walk(replace(context_on(course.folder), runner=act), course)
+    assert rules_of(caught.value) == ["hosted.stand-in"]
+    assert act.words == []
+    (course.clone / "release" / "action-pins.toml").write_text("[broken", encoding="utf-8")
+    with pytest.raises(Refused) as caught:
+        walk(replace(context_on(course.folder), runner=act), course)
+    assert rules_of(caught.value)[0] == "pins.readable"
