@@ -343,7 +343,7 @@ def walked(context: Context, course: Course) -> list[Ran]:
         if step.session in course.signed:
             env[TRUST] = str(course.world.trust)
         context.runner(
-            ["x", "-m", "nox", "--session", step.session, "--", *step.words], cwd=course.clone, env=env
+            ["x", "-m", "nox", "-R", "--session", step.session, "--", *step.words], cwd=course.clone, env=env
         )
     return [Ran(name="job announce", seconds=1, proved="announced")]
 
