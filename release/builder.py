@@ -122,10 +122,13 @@ def make(
     unpacked = out / "unpacked"
     with tarfile.open(sdists[0]) as archive:
         archive.extractall(unpacked, filter="data")
-    roots = list(unpacked.iterdir())
+    roots = sorted(unpacked.iterdir()) if unpacked.exists() else []
+    if len(roots) != 1:
+        said = f"{sdists[0].name} holds {[path.name for path in roots]}, expected one folder"
+        raise _failed(f"{label} from the sdist", said)
     _mask(unpacked, circumstances.umask)
     again = front_end(roots[0], from_sdist, ["--wheel"])
-    if len(roots) != 1 or [path.name for path in again] != [wheels[0].name]:
+    if [path.name for path in again] != [wheels[0].name]:
         raise _failed(f"{label} from the sdist", f"it left {[path.name for path in again]}")
     return Made(made_in=label, sdist=sdists[0], wheel=wheels[0], wheel_from_sdist=again[0])
 

@@ -12,7 +12,7 @@ from release import builder
 from release.environments import scrubbed
 from release.model import Refused
 from release.runner import Finished, Runner
-from tests.release.build_support import EPOCH, FILES, Recording, exported, replaying, rules, zipped
+from tests.release.build_support import EPOCH, FILES, Recording, exported, replaying, rules, tarred, zipped
 
 
 def failing(runner: Runner, tmp_path: Path) -> str:
@@ -43,6 +43,20 @@ def test_an_sdist_that_builds_another_wheel_is_refused(tmp_path: Path) -> None:
     assert "other-1.0-py3-none-any.whl" in failing(runner, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("roots", "said"), [((), "[]"), (("one", "two"), "['one', 'two']")], ids=["empty", "two folders"]
+)
+def test_an_sdist_without_its_one_folder_is_refused(
+    tmp_path: Path, roots: tuple[str, ...], said: str
+) -> None:
+    """Nothing is built from whichever folder comes first, and an empty archive ends in a sentence."""
+    runner = replaying()
+    [name] = [name for name in runner.builds["second"] if name.endswith(".tar.gz")]
+    runner.builds["second"][name] = tarred([(f"{root}/PKG-INFO", b"") for root in roots])
+    assert failing(runner, tmp_path).endswith(f"{name} holds {said}, expected one folder")
+    assert len(runner.ran) == 1
+
+
 def test_both_builds_start_from_the_same_clean_place(tmp_path: Path) -> None:
     """The commit's time and the circumstances reach the backend; a person's own settings do not."""
     replay, seen = replaying(), list[tuple[Path, Mapping[str, str] | None]]()
@@ -70,11 +84,12 @@ def test_unequal_files_are_told_by_member(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for folder, text in ((one, b"X = 1\n"), (two, b"X = 2\n")):
         folder.mkdir()
-        (folder / "demo-1.0-py3-none-any.whl").write_bytes(zipped([("demo.py", text)]))
+        (folder / "demo-1.0-py3-none-any.whl").write_bytes(zipped([("demo.py", text), ("same.py", b"")]))
     files = [folder / "demo-1.0-py3-none-any.whl" for folder in (one, two)]
     problems = builder.unequal(files[0], "here", files[1], "there")
     assert rules(problems) == ["build.same-bytes"]
     assert "demo.py" in problems[0].what
+    assert "same.py" not in problems[0].what
     assert "(first: here, second: there)" in problems[0].what
     assert builder.unequal(files[0], "here", files[0], "there") == []
 

@@ -41,3 +41,24 @@ def test_wrong_facts_are_refused(tmp_path: Path, text: str | None, rules: list[s
     with pytest.raises(Refused) as caught:
         PublisherFacts.read(tmp_path)
     assert rules_of(caught.value) == rules
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "what"),
+    [
+        ('pypi = "pypi"\n', "pypi = 1\n", f"{FILE} environments.pypi", "valid string"),
+        ('testpypi = "testpypi"\n', "", f"{FILE} [environments]", "names no environment for testpypi"),
+    ],
+)
+def test_a_wrong_field_is_named_by_its_place(
+    tmp_path: Path, old: str, new: str, where: str, what: str
+) -> None:
+    """Several tables of the file have a field of one name."""
+    (tmp_path / "release").mkdir()
+    assert f"\n{old}" in TEXT
+    (tmp_path / FILE).write_text(TEXT.replace(f"\n{old}", f"\n{new}"), encoding="utf-8")
+    with pytest.raises(Refused) as caught:
+        PublisherFacts.read(tmp_path)
+    [problem] = caught.value.problems
+    assert problem.where.startswith(where)
+    assert what in problem.what

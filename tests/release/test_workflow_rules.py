@@ -160,7 +160,9 @@ SPOILED = [
 @pytest.mark.parametrize(("rule", "name", "job", "old", "new"), SPOILED)
 def test_workflow_rule_refuses_what_it_is_for(rule: str, name: str, job: str, old: str, new: str) -> None:
     """A change that a reviewer could miss turns lint red, under the id of the rule it breaks."""
-    assert rule in rules(judge(name, edit(text_of(name), old, new, job=job)))
+    found = judge(name, edit(text_of(name), old, new, job=job))
+    assert rule in rules(found)
+    assert [problem.where for problem in found if FOLDER not in problem.where] == []
 
 
 def test_every_workflow_rule_is_seen_refusing() -> None:
