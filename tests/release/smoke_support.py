@@ -35,6 +35,8 @@ class Played:
     report: str | None = None
     """What the probe writes instead of a proof that all is well."""
     ran: list[list[str]] = field(default_factory=list[list[str]])
+    given: list[tuple[Path, Mapping[str, str]]] = field(default_factory=list[tuple[Path, Mapping[str, str]]])
+    """Of each command in `ran`: where it ran, and its environment."""
 
     def __call__(
         self,
@@ -49,6 +51,7 @@ class Played:
         if words[0] == "git":
             return LocalRunner()(argv, cwd=cwd, env=env, show=show, timeout_s=timeout_s)
         self.ran.append(words)
+        self.given.append((cwd, env or {}))
         if any(word.endswith(self.fails) for word in words):
             return Finished(argv=words, code=1, stdout="", stderr="it failed here", took_ms=0)
         if smoke_probe.__file__ in words:

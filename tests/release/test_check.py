@@ -57,6 +57,14 @@ def test_every_problem_of_every_file_is_reported(tmp_path: Path) -> None:
     assert report.sentence == f"4 files held against {len(check.CHECKED)} rules: 6 problems"
 
 
+@pytest.mark.parametrize(("names", "told"), [(("a.zip",), "1 problem"), (("a.zip", "b.zip"), "2 problems")])
+def test_problems_are_counted(tmp_path: Path, names: tuple[str, ...], told: str) -> None:
+    """The last line is what a person reads first."""
+    written(tmp_path, dict.fromkeys(names, b""))
+    report = check.run("check", context_on(tmp_path, options=Options(words=names)))
+    assert report.sentence.endswith(f" rules: {told}")
+
+
 def test_archive_without_metadata_is_reported_alone(tmp_path: Path) -> None:
     """What cannot be opened has no metadata to hold against anything."""
     written(tmp_path, {WHEEL_NAME: b"not a zip"})

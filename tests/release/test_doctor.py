@@ -140,3 +140,20 @@ def test_another_remote_is_named(checkout: Path) -> None:
         found="is another repository",
         remedy="release from a clone of https://github.com/theinterneti/tta-agent-coordination",
     )
+
+
+def test_a_lock_must_hold_what_its_group_and_all_groups_in_it_ask_for(checkout: Path) -> None:
+    """Own packages stand before and behind the included groups, which may include others."""
+    project = checkout / "pyproject.toml"
+    head, _, _ = project.read_text(encoding="utf-8").partition("[dependency-groups]")
+    table = (
+        '[dependency-groups]\nlow = ["First_One>=1"]\nmid = [{include-group = "low"}, "second[x]"]\n'
+        'top = ["third", {include-group = "mid"}, "fourth; python_version > \'3\'"]\n'
+    )
+    project.write_text(head + table, encoding="utf-8")
+    (checkout / "release/locks/top.txt").write_text("other==1\n", encoding="utf-8")
+    found = {
+        finding.what: finding.found for check in doctor.CHECKS for finding in check(context_on(checkout))
+    }
+    assert found["release/locks/top.txt"] == "lacks first-one, fourth, second, third"
+    assert found["release/locks/low.txt"] == "does not exist"

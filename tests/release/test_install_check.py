@@ -1,5 +1,6 @@
 """One clean installation: what it proves, and each way in which it may fail."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -144,6 +145,32 @@ def test_a_leg_with_shipped_tests_reports_their_summary(tmp_path: Path) -> None:
     )
     assert said == "3 modules, 1 commands, 1 examples, shipped tests: 12 passed in 0.10s"
     assert next(words for words in runner.ran if "pytest" in words)[-1] == "tests/library"
+
+
+def test_whatever_runs_has_the_legs_own_home_and_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout that is near, or a person's settings, would be tried instead of the candidate."""
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    runner, folder, made = Played(), tmp_path / "leg", candidate(built(), tmp_path)
+    check(runner, leg(shipped_tests=True), made, folder)
+    scripts = environments.Environment(folder=folder / "env", made_by="").scripts
+    used = [
+        (given, words)
+        for given, words in zip(runner.given, runner.ran, strict=True)
+        if Path(words[0]).parent == scripts
+    ]
+    places = [(Path(words[-1]).name, cwd) for (cwd, _), words in used]
+    assert places == [
+        ("proof.json", folder / "empty"),
+        ("--help", folder / "empty"),
+        ("hello.py", folder / "empty"),
+        ("library", made.shipped),
+    ]
+    assert all(env["HOME"] == str(folder / "home") and "PYTHONPATH" not in env for _, env in runner.given)
+    activated = [env.get("VIRTUAL_ENV", "") for (_, env), _ in used]
+    assert activated == ["", str(folder / "env"), str(folder / "env"), ""]
+    assert used[1][0][1]["PATH"].split(os.pathsep)[0] == str(scripts)
 
 
 def test_a_probe_that_leaves_no_report_is_refused(tmp_path: Path) -> None:

@@ -126,7 +126,10 @@ def test_without_ssh_keygen_there_is_no_tag(clone: Scratch, tmp_path: Path) -> N
         runner=clone.runner,
         env={**clone.env, "PATH": str(tmp_path / "bin")},
     )
+    clone.git("commit", "--quiet", "--allow-empty", "--message=more")
     assert not bare.publish("v0.1.0")
+    head = Checkout(clone.root, LocalRunner()).head()
+    assert clone.git("ls-remote", "origin").stdout.split() == [head, "HEAD", head, "refs/heads/main"]
     assert Checkout(clone.root, LocalRunner()).tags() == frozenset()
 
 

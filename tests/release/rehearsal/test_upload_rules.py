@@ -440,6 +440,38 @@ def test_upload_says_once_that_a_summary_has_several_lines() -> None:
     assert [problem.rule for problem in found.problems] == ["metadata.summary"]
 
 
+def test_upload_of_other_bytes_is_told_both_digests() -> None:
+    """Whoever rebuilt a release sees at once which bytes stand on the index."""
+    (problem,) = judged(form(SDIST_NAME, SDIST), project=stored(SDIST_NAME, b"other")).problems
+    sums = [hashlib.sha256(data).hexdigest() for data in (b"other", SDIST)]
+    assert problem.what == f"File already exists ({SDIST_NAME}, sha256 {sums[0]}; now {sums[1]})"
+    assert (problem.rule, problem.where) == ("upload.exists", "upload")
+
+
+@pytest.mark.parametrize(
+    ("judgement", "where", "what"),
+    [
+        (lambda: raw_wheel(bomb()), f"{WHEEL_NAME}: ", "compressed absurdly well"),
+        (
+            lambda: raw_wheel(members(**{"licenses/LICENSE": None})),
+            f"{INFO}/licenses/LICENSE",
+            "there",
+        ),
+        (
+            lambda: sdist({k: v for k, v in sdist_members().items() if not k.endswith("PKG-INFO")}),
+            "demo_project-1.0/PKG-INFO",
+            "missing",
+        ),
+    ],
+)
+def test_upload_refuses_a_member_at_its_place(
+    judgement: Callable[[], Judgement], where: str, what: str
+) -> None:
+    """The member is named behind the file: a wheel has hundreds of them."""
+    found = [(problem.where, problem.what) for problem in judgement().problems]
+    assert any(where in place and what in said for place, said in found), found
+
+
 def test_upload_takes_the_same_bytes_twice() -> None:
     """A repeated upload of the same bytes is success, so that a cut answer can be retried."""
     judgement = judged(form(WHEEL_NAME, WHEEL), project=stored())

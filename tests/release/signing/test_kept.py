@@ -1,5 +1,7 @@
 """The attestations of an upload: made once, kept beside the ledger, checked before anything is sent."""
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +9,11 @@ from pathlib import Path
 import pytest
 from pypi_attestations import Attestation
 
-from release.model import Kind
+from release.environments import scrubbed
+from release.model import Kind, Refused
 from release.rehearsal.sigstore.trust import AUTHORITY_HOST
 from release.rehearsal.world import World
+from release.runner import Finished
 from release.signing import kept
 from release.signing.signer import SUFFIX
 from tests.release import publish_support
@@ -17,7 +21,9 @@ from tests.release.conftest import Drilled
 from tests.release.ledger_support import rules_of
 from tests.release.publish_support import Release, refused, tagged
 from tests.release.rehearsal.support import FACTS, SDIST_NAME, WHEEL_NAME
+from tests.release.repo_support import context_on
 from tests.release.signing.support import Signing
+from tests.release.workflow_support import ROOT
 
 running, uploadable, release = publish_support.running, publish_support.uploadable, publish_support.release
 
@@ -182,3 +188,34 @@ def test_drill_a_signature_for_another_tag(release: Release, drilled: Drilled) -
     release.job("pypi")
     drilled("a signature for another tag", rules_of(refused(release, "pypi")))
     assert release.index("pypi").projects == {}
+
+
+def test_the_signer_is_given_the_grant_and_nothing_of_this_process(
+    release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs from the release tools' own folder, in a scrubbed environment, shown, and for two minutes."""
+    monkeypatch.setenv("TWINE_PASSWORD", "secret")
+    given: list[dict[str, object]] = []
+
+    def runner(argv: Sequence[str | os.PathLike[str]], **settings: object) -> Finished:
+        words = [os.fspath(word) for word in argv]
+        given.append({"words": words, **settings})
+        return Finished(argv=words, code=124, stdout="", stderr="too slow", took_ms=0)
+
+    context = replace(context_on(release.root), runner=runner)
+    files, grant = [tmp_path / WHEEL_NAME], {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x"}
+    with pytest.raises(Refused) as caught:
+        kept.attested_files(context, release.ledger, files, grant, tmp_path)
+    assert (caught.value.kind, rules_of(caught.value)) == (Kind.NOT_YET, ["attestation.signed"])
+    assert given == [
+        {
+            "words": [
+                *(sys.executable, "-E", "-s", "-m", "release.signing.signer"),
+                *(f"--trust={release.world.trust}", f"--out={folder(release)}", str(files[0])),
+            ],
+            "cwd": ROOT,
+            "env": scrubbed(tmp_path, **grant),
+            "show": True,
+            "timeout_s": 120.0,
+        }
+    ]

@@ -280,6 +280,21 @@ def test_unreadable_floors_are_refused(tmp_path: Path) -> None:
     assert rules(refusal(root, Machine())) == ["mutation.floors-readable"]
 
 
+def test_a_floor_that_is_reached_can_rise_only_above_itself(tmp_path: Path) -> None:
+    """The line tells what to write into the file, and nothing where there is nothing to write."""
+    root, machine = project(tmp_path), Machine(codes={name_of("release/a.py", 2): 0})
+    with_floors(root, {"release/a.py": 50, "release/b.py": 90})
+    (root / SURVIVORS).write_text(
+        '[[survivor]]\nmodule = "release/a.py"\nfunction = "make"\nwas = "return 1"\nbecomes = "return 7"\n'
+        'kind = "accepted"\nreason = "so"\n',
+        encoding="utf-8",
+    )
+    report = stage.run("mutation", context_of(root, machine)[0])
+    standing = {each.what: each.found.partition(" (")[2] for each in report.checked}
+    assert standing["release/a.py"] == "floor 50 %, reached 50 %)"
+    assert standing["release/b.py"] == "floor 90 %, reached 100 %; the floor can rise to 100 %)"
+
+
 def test_unexplained_mutants_that_may_stay_are_said_and_only_become_fewer(tmp_path: Path) -> None:
     """A floor can be set before all survivors are looked at; the debt is a figure that only falls."""
     root, machine = project(tmp_path), Machine(codes={name_of("release/a.py", 2): 0})
