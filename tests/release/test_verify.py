@@ -14,6 +14,7 @@ from release.indexes import INDEXES, IndexName
 from release.ledger import Ledger, Outcome
 from release.model import Kind, Mode, Refused, Report
 from release.rules.archives import digest_of, read_archive
+from release.signing.check import TRUST
 from release.simple import IndexClient
 from tests.release.build_support import (
     Replaying,
@@ -26,9 +27,9 @@ from tests.release.build_support import (
     rules,
 )
 from tests.release.index_support import Answer, Served, entry, serving
-from tests.release.ledger_support import add, opening
+from tests.release.ledger_support import add, create, opening
 from tests.release.publish_support import PUBLISHER
-from tests.release.repo_support import NOW, Repo
+from tests.release.repo_support import NOW, Repo, context_on
 
 REHEARSED = Options(mode=Mode.REHEARSAL)
 WHEEL, SDIST = "tiny_demo-1.2.0-py3-none-any.whl", "tiny_demo-1.2.0.tar.gz"
@@ -144,6 +145,30 @@ def test_a_missing_a_changed_and_a_yanked_file_are_refused(index: Served) -> Non
     assert listing_rules(index) == ["verify.yanked"]
     index.page("tiny-demo", [{**wheel, "core-metadata": False}, sdist])
     assert listing_rules(index) == ["verify.metadata"]
+
+
+def test_what_is_listed_without_a_signature_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job that uploads signs; only who uploads with a token cannot, and the ledger says who did."""
+    monkeypatch.delenv(TRUST, raising=False)
+    (tmp_path / publisher.FILE).parent.mkdir()
+    (tmp_path / publisher.FILE).write_text(PUBLISHER, encoding="utf-8")
+    ledger = create(tmp_path / "ledger", artifacts=built().artifacts)
+    context = context_on(tmp_path)
+
+    def found(present: set[str], provenances: dict[str, bytes]) -> list[tuple[str, str]]:
+        problems = verify.attested_problems(context, ledger, present, provenances)
+        assert rules(problems) == ["verify.attested"] * len(problems)
+        return [(problem.where, problem.what.partition(",")[0]) for problem in problems]
+
+    assert found(set(), {}) == [], "what is not listed is said elsewhere"
+    assert found({WHEEL}, {}) == [(f"pypi: {WHEEL}", "has no attestation")]
+    add(ledger, "pypi", subject={}, figures={"publisher": "token"})
+    ledger = Ledger.read(tmp_path / "ledger")
+    assert found({WHEEL, SDIST}, {}) == []
+    [(where, _)] = found({WHEEL, SDIST}, {SDIST: b"garbage"})
+    assert where == f"pypi: {SDIST}"
 
 
 def test_an_index_that_is_down_is_not_yet(tiny: Repo, index: Served) -> None:
