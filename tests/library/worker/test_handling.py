@@ -70,6 +70,17 @@ async def test_handler_of_its_type_goes_before_the_one_for_all() -> None:
     assert await outcome({ANY: returning([there])}) == Done((there,))
 
 
+async def test_handler_gets_the_message() -> None:
+    """Broken: a handler works on nothing."""
+    seen: list[ReceivedMessage] = []
+
+    async def note(received: ReceivedMessage) -> None:
+        seen.append(received)
+
+    assert await outcome({ANY: note}) == Done()
+    assert seen == [message()]
+
+
 async def test_message_without_a_handler_is_dead(caplog: pytest.LogCaptureFixture) -> None:
     """Broken: a message that nobody can work on comes again and again, or nobody reads why."""
     kind = MessageType(make_message().message_type)
