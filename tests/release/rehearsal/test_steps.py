@@ -94,3 +94,10 @@ def test_sessions_are_named_once() -> None:
     found = sessions(steps(LEGS, tag=None, fast=False, reused=[]))
     assert found.count("smoke") == 1
     assert len(found) == len(set(found))
+
+
+def test_pythons_are_tested_in_their_own_order() -> None:
+    """3.9 is older than 3.10: a failure on the oldest one is seen first."""
+    found = steps(LEGS, tag=None, fast=False, reused=[], tested=["3.9", "3.100"])
+    pythons = [step.session for step in found if step.session.startswith("test-")]
+    assert (pythons[0], pythons[-1]) == ("test-3.9", "test-3.100")
