@@ -5,6 +5,7 @@ import pytest
 from release.gates.mutation.floors import FLOORS, REST, Floors, floor_problems, read_floors
 from release.gates.mutation.mutants import function_lines
 from release.gates.mutation.scratch import Settings
+from release.gates.mutation.verdicts import SURVIVORS, read_explanations
 from release.model import Problem
 from tests.release.workflow_support import ROOT
 
@@ -191,3 +192,16 @@ def test_file_of_this_tree_names_every_module() -> None:
     ]
     assert len(functions) > 100
     assert floor_problems(floors, Floors(), paths.__contains__, functions) == []
+
+
+def test_page_of_figures_counts_what_the_files_hold() -> None:
+    """Whoever gives a module its floor says so on the page, where it is read."""
+    floors, _ = read_floors((ROOT / FLOORS).read_text(encoding="utf-8"))
+    explained, _ = read_explanations((ROOT / SURVIVORS).read_text(encoding="utf-8"))
+    own = len(floors.percent.keys() - {REST})
+    estimated, without = len(floors.estimated), len(floors.none_yet)
+    page = " ".join((ROOT / "docs/mutation-figures.md").read_text(encoding="utf-8").split())
+    assert f"**{own} of {own + estimated + without} modules have a floor.**" in page
+    assert f" {estimated} more have an estimated one, {without} none yet, " in page
+    assert f" {len(explained)} are explained one by one " in page
+    assert f" may leave {sum(floors.unexplained.values())} more unexplained" in page
