@@ -189,7 +189,11 @@ def _record_problems(archive: Archive, member: str) -> Iterator[Problem]:
         stored.name: ("", "") if stored.name == member else (_record_hash(stored.data), str(len(stored.data)))
         for stored in archive.members
     }
-    rows = [row for row in csv.reader(data.decode("utf-8", errors="replace").splitlines()) if row]
+    try:
+        rows = [row for row in csv.reader(data.decode("utf-8", errors="replace").splitlines()) if row]
+    except csv.Error as error:
+        yield _record_problem(archive.name, member, f"is no table of comma-separated fields: {error}")
+        return
     listed: dict[str, Sequence[str]] = {}
     for row in rows:
         if len(row) != 3 or row[0] in listed:  # path, digest, size

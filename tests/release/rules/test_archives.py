@@ -4,6 +4,7 @@ import gzip
 import io
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -123,6 +124,147 @@ def test_a_flipped_byte_in_an_sdist_is_found() -> None:
 def test_what_is_no_archive_of_ours_is_a_problem_and_no_crash(name: str, data: bytes, rule: str) -> None:
     """Garbage ends in one clear sentence."""
     assert rules_of(name, data) == [rule]
+
+
+def odd_first(name: str, attributes: int) -> bytes:
+    """A wheel in which a member with other attributes stands before the others."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        info = zipfile.ZipInfo(name)
+        info.external_attr = attributes
+        archive.writestr(info, "odd")
+        for member, content in TWO:
+            archive.writestr(zipfile.ZipInfo(member), content)
+    return buffer.getvalue()
+
+
+def link_first() -> bytes:
+    """An sdist in which a link stands before the others."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        link = tarfile.TarInfo("demo/odd")
+        link.type, link.linkname = tarfile.SYMTYPE, "other.py"
+        archive.addfile(link)
+        for member, content in TWO:
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return gzip.compress(buffer.getvalue())
+
+
+ESCAPES = "could be written outside the folder it is unpacked into"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        ("a.egg", b"", ("kind", "a.egg", "is neither a wheel (.whl) nor an sdist (.tar.gz)")),
+        (
+            WHEEL,
+            b"#!/bin/sh\n" + zipped(TWO),
+            ("strict-zip", WHEEL, "has bytes before its first member or behind its directory"),
+        ),
+        (WHEEL, zipped([("../evil.py", b""), *TWO]), ("escaping-member", f"{WHEEL}: ../evil.py", ESCAPES)),
+        (SDIST, tarred([("../evil.py", b""), *TWO]), ("escaping-member", f"{SDIST}: ../evil.py", ESCAPES)),
+        (
+            WHEEL,
+            odd_first("demo/odd", (stat.S_IFLNK | 0o777) << 16),
+            ("member-kind", f"{WHEEL}: demo/odd", "is not a plain file"),
+        ),
+        (SDIST, link_first(), ("member-kind", f"{SDIST}: demo/odd", "is not a plain file")),
+        (
+            WHEEL,
+            zipped([*TWO, ("demo/OTHER.py", b"")]),
+            (
+                "case-clash",
+                f"{WHEEL}: demo/other.py",
+                "differs from another member by letter case only; not every disk keeps both",
+            ),
+        ),
+    ],
+    ids=["kind", "prefix", "wheel escape", "sdist escape", "wheel link", "sdist link", "case"],
+)
+def test_a_defect_is_told_where_it_is_and_the_members_behind_it_are_read(
+    name: str, data: bytes, problem: tuple[str, str, str]
+) -> None:
+    """A person finds the member; one defect hides none that stands behind it."""
+    archive = read_archive(name, data)
+    rule, where, what = problem
+    assert [(each.rule, each.where, each.what) for each in archive.problems] == [
+        (f"artefact.{rule}", where, what)
+    ]
+    assert archive.name == name
+    assert name == "a.egg" or {member for member, _ in TWO} <= {each.name for each in archive.members}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        (WHEEL, b""),
+        (SDIST, b""),
+        (SDIST, gzip.compress(b"no tar at all")),
+        (SDIST, gzip.compress(tarred(TWO))),
+    ],
+    ids=["no zip", "no gzip", "no tar", "packed twice"],
+)
+def test_a_file_that_cannot_be_read_is_named_itself(name: str, data: bytes) -> None:
+    """No member is to blame, and an sdist is a tar packed once."""
+    (problem,) = read_archive(name, data).problems
+    assert (problem.rule, problem.where) == ("artefact.readable", name)
+
+
+def test_a_damaged_member_hides_none_behind_it() -> None:
+    """The members behind it are read and judged as well."""
+    data = bytearray(zipped(TWO))
+    at = data.index(b"demo/__init__.py") + len("demo/__init__.py") + 2
+    data[at] ^= 0x10
+    archive = read_archive(WHEEL, bytes(data))
+    assert rules(archive.problems) == ["artefact.intact"]
+    assert [member.name for member in archive.members] == ["demo/other.py"]
+
+
+def test_a_wheel_member_of_no_kind_is_a_plain_file() -> None:
+    """Packers that store permission bits only say nothing about the kind."""
+    archive = read_archive(WHEEL, odd_first("demo/odd", 0o600 << 16))
+    assert archive.problems == ()
+    assert archive.members[0].mode == 0o600
+
+
+def test_a_name_with_a_null_byte_is_refused() -> None:
+    """Programs that end a name there would write another file."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("demo/odd")
+        info.pax_headers = {"path": "demo/od\0d"}
+        archive.addfile(info)
+    assert rules_of(SDIST, gzip.compress(buffer.getvalue())) == ["artefact.escaping-member"]
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_an_archive_exactly_as_large_as_allowed_is_read(
+    pack: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit itself is allowed; one byte more is refused, and the sentence names what is too large."""
+    members = [("demo/big.py", b"0" * 20_000)]
+    name, data = (WHEEL, zipped(members)) if pack is zipped else (SDIST, tarred(members))
+    size = 20_000 if pack is zipped else len(gzip.decompress(data))
+    monkeypatch.setattr(archives, "LIMIT", size)
+    assert rules_of(name, data) == []
+    monkeypatch.setattr(archives, "LIMIT", size - 1)
+    (problem,) = read_archive(name, data).problems
+    assert problem.where == (f"{WHEEL}: demo/big.py" if pack is zipped else SDIST)
+
+
+def test_a_bomb_is_not_unpacked_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is over the limit never gets into the memory."""
+    data = gzip.compress(bytes(64 * 2**20), compresslevel=1)
+    monkeypatch.setattr(archives, "LIMIT", 19_000)
+    tracemalloc.start()
+    try:
+        assert rules_of(SDIST, data) == ["artefact.size"]
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_wheel_with_bytes_behind_its_directory_is_refused() -> None:

@@ -106,6 +106,7 @@ def test_a_project_without_commands_has_no_entry_points(made: Built) -> None:
     declared = replace(made.declared, scripts={})
     problems = wheel_problems(archive, declared, made.tree, epoch=EPOCH, backend=BACKEND)
     assert rules(problems) == ["artefact.unexpected-member", "artefact.entry-points"]
+    assert problems[1].what.endswith("pyproject.toml says {}")
 
 
 def test_an_edited_file_is_refused(made: Built) -> None:
@@ -186,6 +187,8 @@ def test_a_wheel_for_other_platforms_is_refused(made: Built, change: bytes) -> N
         b"[console_scripts]\ntiny-demo = tiny_demo:other\n",
         b"[console_scripts]\ntiny-demo = tiny_demo:main\nmore = tiny_demo:main\n",
         b"[console_scripts]\ntiny-demo = tiny_demo:main\n\n[pytest11]\nevil = tiny_demo\n",
+        b"[console_scripts]\ntiny-demo: tiny_demo:main\n",
+        b"[console_scripts]\ntiny-demo = tiny_demo:other\ntiny-demo = tiny_demo:main\n",
         b"no section\n",
     ],
 )
@@ -195,19 +198,102 @@ def test_commands_that_were_not_declared_are_refused(made: Built, entry_points: 
     assert rules(problems) == ["artefact.record", "artefact.entry-points"]
 
 
+LISTED, STORED = "is not listed in RECORD", "is listed in RECORD but not in the archive"
+TWICE = "stands twice in RECORD, or its line lacks a field"
+DIGEST = "does not have the digest and size RECORD gives it"
+
+
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("old", "new", "said"),
     [
-        (b"tiny_demo/script.lua,", b"tiny_demo/gone.lua,"),
-        (b"RECORD,,\n", b"RECORD,,\ntiny_demo-1.2.0.dist-info/RECORD,,\n"),
-        (b",0\n", b",1\n"),
-        (b"RECORD,,\n", b"RECORD,,\nalone\n"),
+        (
+            b"tiny_demo/script.lua,",
+            b"tiny_demo/gone.lua,",
+            [("tiny_demo/gone.lua", STORED), ("tiny_demo/script.lua", LISTED)],
+        ),
+        (b"RECORD,,\n", b"RECORD,,\ntiny_demo-1.2.0.dist-info/RECORD,,\n", [(f"{INFO}/RECORD", TWICE)]),
+        (b",0\n", b",1\n", [("tiny_demo/py.typed", DIGEST)]),
+        (b"RECORD,,\n", b"RECORD,,\nalone\n", [("alone", TWICE), ("alone", STORED)]),
+        (b"RECORD,,\n", b"RECORD,,\n\xff,,\n", [("\ufffd", STORED)]),
     ],
-    ids=["another name", "twice", "another size", "no fields"],
+    ids=["another name", "twice", "another size", "no fields", "not UTF-8"],
 )
-def test_a_record_that_does_not_fit_is_refused(made: Built, old: bytes, new: bytes) -> None:
-    """Installers that check RECORD and those that do not install the same files."""
+def test_a_record_that_does_not_fit_is_refused(
+    made: Built, old: bytes, new: bytes, said: list[tuple[str, str]]
+) -> None:
+    """Installers that check RECORD and those that do not install the same files; each wrong line is named."""
     record = read_archive(made.declared.wheel, made.wheel).get(f"{INFO}/RECORD") or b""
     assert old in record
     problems = judge_wheel(made, wheel_with(made, {f"{INFO}/RECORD": record.replace(old, new)}))
     assert set(rules(problems)) == {"artefact.record"}
+    wheel = made.declared.wheel
+    assert [(each.where, each.what) for each in problems] == [
+        (f"{wheel}: {name}", what) for name, what in said
+    ]
+
+
+def test_a_record_that_is_no_table_is_a_problem_and_no_crash(made: Built) -> None:
+    """A field that no reader of tables takes ends in one clear sentence."""
+    record = read_archive(made.declared.wheel, made.wheel).get(f"{INFO}/RECORD") or b""
+    problems = judge_wheel(made, wheel_with(made, {f"{INFO}/RECORD": record + b"x" * 200_000 + b",,\n"}))
+    assert rules(problems) == ["artefact.record"]
+    assert problems[0].where == f"{made.declared.wheel}: {INFO}/RECORD"
+    assert problems[0].what == "is no table of comma-separated fields: field larger than field limit (131072)"
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "said"),
+    [
+        ("WHEEL", "artefact.wheel-file", "says \ufffd; odd, expected "),
+        ("entry_points.txt", "artefact.entry-points", ""),
+    ],
+)
+def test_a_generated_file_that_is_not_utf8_is_a_problem_and_no_crash(
+    made: Built, name: str, rule: str, said: str
+) -> None:
+    """Whatever the bytes are, what they should have been is said."""
+    problems = judge_wheel(made, wheel_with(made, {f"{INFO}/{name}": b"\xff\nodd\n"}))
+    assert rules(problems) == ["artefact.record", rule]
+    assert said in problems[1].what
+
+
+def test_what_the_wheel_file_should_say_is_told_line_by_line(made: Built) -> None:
+    """Both sides stand in the sentence."""
+    (_, problem) = judge_wheel(made, wheel_with(made, {f"{INFO}/WHEEL": b"Wheel-Version: 2.0\nTag: none\n"}))
+    wanted = f"Wheel-Version: 1.0; Generator: {BACKEND}; Root-Is-Purelib: true; Tag: py3-none-any"
+    assert problem.what == f"says Wheel-Version: 2.0; Tag: none, expected {wanted}"
+
+
+def test_commands_without_a_section_are_told_as_they_stand(made: Built) -> None:
+    """What the file holds is in the sentence, also where it cannot be read."""
+    changed = wheel_with(made, {f"{INFO}/entry_points.txt": b"no section\n"})
+    what = judge_wheel(made, changed)[1].what
+    assert "File contains no section headers" in what
+    assert what.endswith("pyproject.toml says {'console_scripts': {'tiny-demo': 'tiny_demo:main'}}")
+
+
+def test_a_package_deep_in_the_tree_is_expected_below_its_own_name(made: Built) -> None:
+    """Each package stands at the wheel's root, and one does not replace another."""
+    declared = replace(made.declared, packages=("a/b/one", "src/two"))
+    tree = Tree(files={"a/b/one/x.py": b"1", "src/two/y.py": b"2", "a/b/z.py": b"3"})
+    expected = expected_wheel(declared, tree)
+    assert {name: data for name, data in expected.items() if "dist-info" not in name} == {
+        "one/x.py": b"1",
+        "two/y.py": b"2",
+    }
+
+
+def test_an_edited_licence_is_refused(made: Built) -> None:
+    """The terms that are shipped are those that were committed."""
+    problems = judge_wheel(made, wheel_with(made, {f"{INFO}/licenses/LICENSE": b"None\n"}))
+    assert rules(problems) == ["artefact.member-bytes", "artefact.record"]
+
+
+def test_a_tree_without_its_readme_is_judged_as_one_that_is_empty(made: Built) -> None:
+    """A description that nobody committed is refused; none at all is not."""
+    tree = replace(made.tree, files={n: d for n, d in made.tree.files.items() if n != "README.md"})
+    assert rules(judge_wheel(made, tree=tree)) == ["metadata.description"]
+    metadata = read_archive(made.declared.wheel, made.wheel).get(f"{INFO}/METADATA") or b""
+    headers = metadata.partition(b"\n\n")[0] + b"\n\n"
+    bare = wheel_with(made, {f"{INFO}/METADATA": headers})
+    assert rules(judge_wheel(made, bare, tree=tree)) == ["artefact.record"]
