@@ -8,10 +8,13 @@ from collections.abc import Sequence
 
 import pytest
 
-__all__ = ["MEMORY_LIMIT", "pytest_collection_modifyitems", "pytest_configure"]
+__all__ = ["MEMORY_LIMIT", "SERVER_FIXTURE", "pytest_collection_modifyitems", "pytest_configure"]
 
 MEMORY_LIMIT = 4 * 2**30
 """Bytes of address space a process of a mutation run may take."""
+
+SERVER_FIXTURE = "server_binary"
+"""The fixture of the tests' conftests through which every test comes to a real server."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,4 +42,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _needs_server(item: pytest.Item) -> bool:
     fixtures: Sequence[str] = getattr(item, "fixturenames", ())
     call = getattr(item, "callspec", None)
-    return "needs_real_server" in fixtures or (call is not None and call.params.get("redis_lane") == "real")
+    return SERVER_FIXTURE in fixtures or (call is not None and call.params.get("redis_lane") == "real")

@@ -4,7 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import pytest
+
+import tests.library.conftest
+import tests.release.conftest
 from release.gates.mutation import lane
 
 ROOT = Path(lane.__file__).parents[3]
@@ -13,11 +18,11 @@ CONFTEST = """
 import pytest
 
 @pytest.fixture
-def needs_real_server():
+def server_binary():
     raise AssertionError("started a server")
 
 @pytest.fixture
-def private_server(needs_real_server):
+def private_server(server_binary):
     pass
 
 @pytest.fixture
@@ -58,3 +63,9 @@ def test_no_test_needs_a_server_and_none_may_take_all_memory(tmp_path: Path) -> 
         [sys.executable, *words], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
     assert "3 passed, 2 deselected" in ended.stdout, ended.stdout
+
+
+@pytest.mark.parametrize("conftest", [tests.library.conftest, tests.release.conftest])
+def test_what_is_left_out_are_the_tests_of_ours_that_start_servers(conftest: ModuleType) -> None:
+    """Left out by a name that no conftest has, they would start a server for each mutant."""
+    assert callable(getattr(conftest, lane.SERVER_FIXTURE))
