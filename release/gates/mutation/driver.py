@@ -2,8 +2,8 @@
 
 A script of its own, started with `python -P` and a job file, because the tests of a mutant import the mutated
 `release` package: this process must not have imported the real one. It decides nothing. It keeps to mutmut's
-parts that others build on as well: the generator, the trampolines, the statistics run and the fork server,
-whose workers have imported the tests but run none of them.
+parts that others build on as well: the generator, the trampolines, the statistics run and the fork server. A
+worker is forked from a pytest session that has collected the tests and run none of them.
 """
 
 import importlib
@@ -15,12 +15,15 @@ import queue
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-__all__ = ["generate", "judge"]
+if TYPE_CHECKING:
+    import pytest
+
+__all__ = ["Session", "generate", "judge"]
 
 NO_TESTS = 33
 """mutmut's own code for a mutant that no test executes."""
@@ -35,10 +38,12 @@ POLL_S = 0.2
 
 
 class _Config(Protocol):
-    """Of mutmut's configuration what is read here, in seconds."""
+    """Of mutmut's configuration what is used here; times are in seconds."""
 
     timeout_constant: float
     timeout_multiplier: float
+    pytest_add_cli_args: list[str]
+    pytest_add_cli_args_test_selection: list[str]
 
 
 class _Result(Protocol):
@@ -47,6 +52,10 @@ class _Result(Protocol):
 
 class _Runner(Protocol):
     """Of mutmut's fork server what is used here."""
+
+    def startup(self) -> None: ...
+
+    def stop_all_workers(self) -> None: ...
 
     def submit(
         self, mutant_name: str, tests: list[str], cpu_time_limit: int, estimated_time: float
@@ -132,11 +141,8 @@ def _judge(job: Mapping[str, Any]) -> None:
     config = _mutmut("configuration").config()
     config.pytest_add_cli_args_test_selection = list(job["tests"])
     activate = _mutmut("mutation.trampoline").set_mutant_under_test
-    # Imports every test and runs none: the statistics run and the fork server inherit that. Left to warm up
-    # by itself, the server leaves an unclosed file behind, a warning that fails some later test.
+    # Imports every test and runs none: the statistics run and the session inherit that.
     _mutmut("runners.harness").PytestRunner().warm_up()
-    config.forkserver_warmup = _mutmut("configuration").ForkServerWarmup.NONE
-    runner = _mutmut("workers.isolation").get_mutant_runner(1)
     with Path(job["results"]).open("a", encoding="utf-8") as results:
 
         def tell(kind: str, code: int, name: str = "") -> None:
@@ -144,36 +150,133 @@ def _judge(job: Mapping[str, Any]) -> None:
             results.flush()
 
         activate("stats")
-        code = runner.collect_stats([])
+        code = _mutmut("workers.isolation").get_mutant_runner(1).collect_stats([])
         tell("baseline", code)
         if code != 0:
             return
         activate("")
-        runner.startup()
+        note = Path(job["results"]).with_suffix(".failed")
+        session: Session = Session(lambda: _tell_all(job, session, config, tell), note)
+        os.chdir("mutants")
+        code = importlib.import_module("pytest").main(
+            ["--rootdir=.", "--tb=native", "-q", *job["tests"], *config.pytest_add_cli_args],
+            plugins=[session],
+        )
+        if code != 0:
+            raise RuntimeError(f"pytest ended with {code} when it collected what had passed before")
+
+
+def _tell_all(
+    job: Mapping[str, Any], session: "Session", config: _Config, tell: Callable[[str, int, str], None]
+) -> None:
+    """Start the fork server in the collected session and pass its answers on."""
+    runner: _Runner = _mutmut("workers.isolation").ForkServerRunner(
+        max_workers=1, test_runner_class=lambda: session, test_runner_args={}
+    )
+    runner.startup()
+    try:
+        for name, verdict in _answers(job, session, runner, config):
+            tell("control" if name == CONTROL else "mutant", verdict, name)
+            if name != CONTROL:
+                Path(job["sign"]).touch()
+            elif verdict != 0:
+                return
+    finally:
+        runner.stop_all_workers()
+
+
+class Session:
+    """A pytest plugin that does something else with the collected tests than running them all.
+
+    For mutmut's fork server it is what runs tests in a worker.
+    """
+
+    def __init__(self, work: Callable[[], None], note: Path) -> None:
+        """Keep what is to be done, and where a worker names the test that failed."""
+        self._work = work
+        self._note = note.absolute()
+        self._session: pytest.Session
+        self._items: dict[str, pytest.Item] = {}
+        # A stream that is dropped unclosed would fail some test.
+        self._streams: list[object] = []
+
+    def pytest_runtestloop(self, session: "pytest.Session") -> bool:
+        """Do the work in place of the tests."""
+        self._session = session
+        self._items = {item.nodeid: item for item in session.items}
+        # Nobody reads the tracebacks of thousands of mutants.
+        session.config.pluginmanager.unregister(name="terminalreporter")
+        self._work()
+        return True
+
+    def check(self, tests: Iterable[str]) -> None:
+        """See that all tests are the session's: in a worker a missing one would count as a failure.
+
+        Raises:
+            RuntimeError: with those that are not.
+        """
+        unknown = sorted(set(tests) - self._items.keys())
+        if unknown:
+            raise RuntimeError(f"not collected a second time: {', '.join(unknown)}")
+
+    def failed(self) -> str:
+        """The test that failed since it was asked last, or nothing."""
         try:
-            for name, verdict in _answers(job, runner, config):
-                tell("control" if name == CONTROL else "mutant", verdict, name)
-                if name != CONTROL:
-                    Path(job["sign"]).touch()
-                elif verdict != 0:
-                    return
-        finally:
-            runner.stop_all_workers()
+            name = self._note.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+        self._note.unlink()
+        return name
+
+    def warm_up(self) -> None:
+        """Everything is imported; hold what the server puts in the place of stdout."""
+        self._streams.append(sys.stdout)
+
+    def run_tests(self, *, mutant_name: str | None, tests: Sequence[str]) -> int:
+        """In a worker: run tests until one fails, and whatever ends a session.
+
+        An exception that comes out of pytest itself is the mutant's as well: without one there was none.
+
+        Returns:
+            0 when all have passed, otherwise 1.
+        """
+        del mutant_name
+        self._streams.append(sys.stdout)
+        session = self._session
+        items = [self._items[test] for test in tests]
+        try:
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.testsfailed:
+                    self._note.write_text(item.nodeid, encoding="utf-8")
+                    break
+            code = int(session.testsfailed > 0)
+            session.config.hook.pytest_sessionfinish(session=session, exitstatus=code)
+            # What the last test left behind, a coroutine or a connection, shows here.
+            session.config._ensure_unconfigure()  # pyright: ignore[reportPrivateUsage] # noqa: SLF001 - no other way
+        except BaseException:  # noqa: BLE001 - a worker must end here, whatever it is
+            return 1
+        return code
 
 
-def _answers(job: Mapping[str, Any], runner: _Runner, config: _Config) -> Iterator[tuple[str, int]]:
-    """Each mutant and what pytest said of it; ends early when time is over or it is told to stop."""
+def _answers(
+    job: Mapping[str, Any], session: Session, runner: _Runner, config: _Config
+) -> Iterator[tuple[str, int]]:
+    """Each mutant and what its tests said; ends early when time is over or it is told to stop."""
     state = _mutmut("state").state()
     took: Mapping[str, float] = state.duration_by_test
+    session.check(took)
+    last: dict[str, str] = {}
     for place, name in enumerate([CONTROL, *job["mutants"]]):
         # The first mutant is judged however late it is: the time before it was for nothing otherwise.
         over = _deserted if place < FIRST_TIMED else _over
         if over(job):
             return
         function = name.partition("__mutmut_")[0]
+        # What noticed the function's last mutant may notice this one; of the others the quick ones first.
         tests = sorted(
             took if name == CONTROL else state.tests_by_mangled_function_name.get(function, ()),
-            key=lambda test: (took[test], test),
+            key=lambda test: (test != last.get(function), took[test], test),
         )
         if not tests:
             yield name, NO_TESTS
@@ -189,6 +292,7 @@ def _answers(job: Mapping[str, Any], runner: _Runner, config: _Config) -> Iterat
                 if over(job):
                     return
                 continue
+            last[function] = session.failed() or last.get(function, "")
             yield name, result.exit_code
             break
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -31,6 +31,15 @@ class StandIn:
     submitted: list[tuple[str, list[str], int]] = field(default_factory=list[tuple[str, list[str], int]])
     active: list[str] = field(default_factory=list[str])
     stopped: bool = False
+    collected: tuple[str, ...] = ("t::slow", "t::quick", "t::of another module")
+    ended: int = 0
+    """The session's own exit code."""
+    silenced: list[str] = field(default_factory=list[str])
+    fails: dict[str, str] = field(default_factory=dict[str, str])
+    """Mutant -> the test that notices it."""
+    tests: Any = None
+    note: Path = Path()
+    worked_in: str = ""
 
     def __post_init__(self) -> None:
         tests = defaultdict[str, set[str]](set)
@@ -42,23 +51,48 @@ class StandIn:
         self.config = SimpleNamespace(
             timeout_constant=1.0,
             timeout_multiplier=3.0,
+            pytest_add_cli_args=["-m", "quick"],
             pytest_add_cli_args_test_selection=[],
-            forkserver_warmup="collect",
         )
 
     def module(self, name: str) -> SimpleNamespace:
         return {
-            "configuration": SimpleNamespace(
-                config=lambda: self.config, ForkServerWarmup=SimpleNamespace(NONE="none")
-            ),
+            "configuration": SimpleNamespace(config=lambda: self.config),
             "mutation.trampoline": SimpleNamespace(set_mutant_under_test=self.active.append),
             "runners.harness": SimpleNamespace(PytestRunner=lambda: SimpleNamespace(warm_up=lambda: None)),
-            "workers.isolation": SimpleNamespace(get_mutant_runner=self.runner),
+            "workers.isolation": SimpleNamespace(
+                get_mutant_runner=self.statistics, ForkServerRunner=self.runner
+            ),
             "state": SimpleNamespace(state=lambda: self.state),
         }[name]
 
-    def runner(self, workers: int) -> Self:
+    def pytest(self) -> SimpleNamespace:
+        """pytest, as far as the driver uses it."""
+        return SimpleNamespace(main=self.collect)
+
+    def collect(self, words: list[str], plugins: list[Any]) -> int:
+        """Collect tests and have the plugin do something with them."""
+        assert words == ["--rootdir=.", "--tb=native", "-q", "t", "-m", "quick"]
+        (plugin,) = plugins
+        self.worked_in = Path.cwd().name
+        items = [SimpleNamespace(nodeid=name) for name in self.collected]
+        config = SimpleNamespace(pluginmanager=SimpleNamespace(unregister=self.silence))
+        if items:
+            assert plugin.pytest_runtestloop(SimpleNamespace(items=items, config=config)) is True
+        return self.ended
+
+    def silence(self, *, name: str) -> None:
+        self.silenced.append(name)
+
+    def statistics(self, workers: int) -> Self:
         assert workers == 1
+        return self
+
+    def runner(
+        self, max_workers: int, test_runner_class: Callable[[], Any], test_runner_args: dict[str, Any]
+    ) -> Self:
+        assert (max_workers, test_runner_args) == (1, {})
+        self.tests = test_runner_class()
         return self
 
     def collect_stats(self, tests: list[str]) -> int:
@@ -68,7 +102,7 @@ class StandIn:
 
     def startup(self) -> None:
         assert self.active == ["stats", ""]
-        assert self.config.forkserver_warmup == "none"
+        assert self.silenced == ["terminalreporter"]
 
     def submit(self, mutant_name: str, tests: list[str], cpu_time_limit: int, estimated_time: float) -> None:
         assert estimated_time > 0
@@ -80,7 +114,10 @@ class StandIn:
         if self.slow:
             self.slow -= 1
             raise queue.Empty
-        return SimpleNamespace(exit_code=self.codes.get(self.submitted[-1][0], 0))
+        name = self.submitted[-1][0]
+        if name in self.fails:
+            self.note.write_text(self.fails[name], encoding="utf-8")
+        return SimpleNamespace(exit_code=self.codes.get(name, 0))
 
     def stop_all_workers(self) -> None:
         self.stopped = True
@@ -118,9 +155,17 @@ def judged(
 ) -> list[tuple[str, int, str]]:
     """Run the driver on mutants; returns its answers."""
     monkeypatch.setattr(driver, "_mutmut", stand_in.module)
-    job = {"tests": ["t"], "mutants": mutants, "results": "r.jsonl", "stop": "stop", "until": until}
-    driver.judge(job | {"parent": os.getppid() if parent is None else parent, "sign": "sign"})
-    lines = Path("r.jsonl").read_text(encoding="utf-8").splitlines()
+    monkeypatch.setitem(sys.modules, "pytest", stand_in.pytest())  # type: ignore[arg-type] # as far as it is used
+    folder = Path.cwd()
+    (folder / "mutants").mkdir(exist_ok=True)
+    stand_in.note = folder / "results.failed"
+    job = {"tests": ["t"], "mutants": mutants, "until": until}
+    job |= {name: str(folder / name) for name in ("results", "stop", "sign")}
+    try:
+        driver.judge(job | {"parent": os.getppid() if parent is None else parent})
+    finally:
+        os.chdir(folder)
+    lines = Path("results").read_text(encoding="utf-8").splitlines()
     return [(each["kind"], each["code"], each["name"]) for each in map(json.loads, lines)]
 
 
@@ -137,6 +182,8 @@ def test_each_mutant_is_answered_after_baseline_and_control(
     ]
     assert sys.path[:2] == [str(workplace / "mutants/src"), str(workplace / "mutants")]
     assert stand_in.config.pytest_add_cli_args_test_selection == ["t"]
+    assert stand_in.worked_in == "mutants"
+    assert stand_in.tests.warm_up() is None
     assert stand_in.stopped
 
 
@@ -149,6 +196,40 @@ def test_quick_tests_run_first_and_time_is_limited(workplace: Path, monkeypatch:
         (driver.CONTROL, ["t::quick", "t::slow"], 21),
         ("a.x_make__mutmut_1", ["t::quick", "t::slow"], 21),
     ]
+
+
+def test_test_that_noticed_the_last_mutant_runs_first(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It notices most mutants of the same function; one that survives leaves it in its place."""
+    del workplace
+    mutants = [f"a.x_make__mutmut_{number}" for number in (1, 2, 3)]
+    stand_in = StandIn(codes={mutants[0]: 1}, fails={mutants[0]: "t::slow"})
+    judged(stand_in, monkeypatch, *mutants, "a.x_other__mutmut_1")
+    assert [tests for _, tests, _ in stand_in.submitted[1:]] == [
+        ["t::quick", "t::slow"],
+        ["t::slow", "t::quick"],
+        ["t::slow", "t::quick"],
+        ["t::quick"],
+    ]
+
+
+def test_test_that_is_not_collected_again_ends_the_work(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker without it would end as if it had failed."""
+    del workplace
+    stand_in = StandIn(collected=("t::quick",))
+    with pytest.raises(RuntimeError, match="not collected a second time: t::slow"):
+        judged(stand_in, monkeypatch, "a.x_make__mutmut_1")
+    assert stand_in.stopped
+
+
+def test_session_that_fails_ends_the_work(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer at all would look like no mutant."""
+    del workplace
+    with pytest.raises(RuntimeError, match="pytest ended with 2 when it collected what had passed before"):
+        judged(StandIn(collected=(), ended=2), monkeypatch, "a.x_make__mutmut_1")
 
 
 def test_mutant_without_tests_is_not_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

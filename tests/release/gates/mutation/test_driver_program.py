@@ -26,6 +26,8 @@ def test_the_program_does_what_its_words_say(tmp_path: Path, monkeypatch: pytest
     stand_in = StandIn(codes={"a.x_make__mutmut_1": 1})
     for name in MODULES:
         monkeypatch.setitem(sys.modules, f"mutmut.{name}", stand_in.module(name))  # type: ignore[arg-type] # as far as it is used
+    monkeypatch.setitem(sys.modules, "pytest", stand_in.pytest())  # type: ignore[arg-type] # as far as it is used
+    (tmp_path / "mutants").mkdir()
     job = {"tests": ["t"], "mutants": ["a.x_make__mutmut_1"], "until": None, "parent": os.getppid()}
     job |= {name: str(tmp_path / name) for name in ("results", "stop", "sign")}
     (tmp_path / "judge.json").write_text(json.dumps(job), encoding="utf-8")
