@@ -1,4 +1,8 @@
-"""A coordinator on a real server whose scripts are loaded, alone or behind a faulty proxy."""
+"""A coordinator on a server that has all its scripts, alone or behind a faulty proxy.
+
+What needs commands that are truly under way, or errors that only a real server answers with, asks for
+`real_lane`; the barrier decides what is under way on the embedded server as well.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +12,24 @@ import pytest
 import redis.asyncio as aioredis
 
 from tests.library.coalescing.support import lines_of, warm
-from tests.library.support.peek import Peek
 from tests.library.support.proxy import FaultyProxy, faulty_proxy
 from tests.library.support.servers import RealLane
-from tta_agent_coordination import (
-    RedisMessageCoordinator,
-)
-
-
-@pytest.fixture
-def client(real_lane: RealLane) -> aioredis.Redis:
-    """A client of the real server."""
-    return real_lane.client()
-
-
-@pytest.fixture
-def peek(real_lane: RealLane) -> Peek:
-    """A look at what is stored."""
-    return Peek(real_lane.client())
+from tta_agent_coordination import RedisMessageCoordinator
 
 
 @pytest.fixture
 async def coordinator(client: aioredis.Redis) -> AsyncIterator[RedisMessageCoordinator]:
-    """A coordinator on the real server, with every script loaded."""
+    """A coordinator on this lane, with every script on the server."""
     async with RedisMessageCoordinator(client) as made:
+        await warm(made)
+        yield made
+        assert lines_of(made) == 0, "an idle coordinator keeps no line"
+
+
+@pytest.fixture
+async def real_coordinator(real_lane: RealLane) -> AsyncIterator[RedisMessageCoordinator]:
+    """The same on the real server, for what cannot be seen on the embedded one."""
+    async with RedisMessageCoordinator(real_lane.client()) as made:
         await warm(made)
         yield made
         assert lines_of(made) == 0, "an idle coordinator keeps no line"

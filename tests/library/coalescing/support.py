@@ -13,7 +13,7 @@ from typing import Any
 
 import redis.asyncio as aioredis
 
-from tests.library.support.builders import INPUT, NARRATIVE, WORLD, make_message, take_many
+from tests.library.support.builders import INPUT, NARRATIVE, WORLD, drain, make_message, send_ids
 from tests.library.support.commands import Send, intercept
 from tests.library.support.waiting import eventually
 from tta_agent_coordination import (
@@ -22,6 +22,7 @@ from tta_agent_coordination import (
     RedisMessageCoordinator,
     _keys,
 )
+from tta_agent_coordination._redis import script
 
 BOX = _keys.inbox("ao", WORLD, hash_tags=False)
 
@@ -67,12 +68,11 @@ def barrier_in(client: aioredis.Redis) -> Generator[Barrier]:
 
 async def warm(coordinator: RedisMessageCoordinator) -> None:
     """Have every script on the server, and the recipients indexed."""
+    for name in script.script_names():
+        await coordinator._calls.client.execute_command("SCRIPT LOAD", script.load(name).text)
     for agent in (WORLD, NARRATIVE):
-        for _ in range(2):  # the second time no script is missing, so the two that are behind go together
-            calls = [coordinator.send_message(INPUT, agent, make_message(f"warm-{n}-up")) for n in range(3)]
-            await asyncio.gather(*calls)
-            held = await take_many(coordinator, 3, agent)
-            assert all(await asyncio.gather(*(coordinator.ack(agent, one.token) for one in held)))
+        await send_ids(coordinator, ["warm-up"], agent)
+        assert await drain(coordinator, agent) == ["warm-up"]
 
 
 def lines_of(coordinator: RedisMessageCoordinator) -> int:

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis.asyncio as aioredis
@@ -35,8 +35,6 @@ from tta_agent_coordination import (
     StoreUnavailableError,
     _keys,
 )
-
-pytestmark = pytest.mark.usefixtures("server_binary")
 
 
 async def test_full_inbox_refuses_the_rest_of_a_batch_in_its_order(
@@ -91,10 +89,11 @@ async def test_payload_that_cannot_be_stored_fails_alone(
 
 @pytest.mark.leaves_keys("ao:dedup:*")
 async def test_damaged_idempotency_key_fails_its_own_message_alone(
-    client: aioredis.Redis, coordinator: RedisMessageCoordinator, peek: Peek
+    real_lane: RealLane, real_coordinator: RedisMessageCoordinator
 ) -> None:
     """Broken: what somebody wrote to one key of a batch refuses everybody in it."""
-    await peek.raw("LPUSH", _keys.dedup(BOX, "damaged"), "not a string")
+    coordinator, client = real_coordinator, cast("aioredis.Redis", real_coordinator._calls.client)
+    await Peek(real_lane.client()).raw("LPUSH", _keys.dedup(BOX, "damaged"), "not a string")
     with barrier_in(client) as barrier:
         tasks = await behind(coordinator, barrier, ["message-000"])
         tasks.append(sending(coordinator, "message-bad", dedup_id="damaged"))
@@ -246,7 +245,7 @@ async def test_batch_that_nobody_waits_for_holds_up_nobody(
 
 
 async def test_batch_given_up_on_the_wire_cannot_arrive_behind_its_successor(
-    real_lane: RealLane, peek: Peek
+    real_lane: RealLane,
 ) -> None:
     """Broken: a batch that everybody gave up arrives late, behind what was sent after it."""
     async with (
@@ -268,7 +267,7 @@ async def test_batch_given_up_on_the_wire_cannot_arrive_behind_its_successor(
         proxy.let_go()
         await eventually("both have arrived", lambda: proxy.forwarded_after_hold == 2)
         await proxy.close()
-        assert await peek.ids(WORLD) == ["message-next"]
+        assert await Peek(real_lane.client()).ids(WORLD) == ["message-next"]
         assert await drain(coordinator) == ["message-next"]
 
 
@@ -384,7 +383,7 @@ def test_any_plan_of_callers_keeps_order_and_every_accepted_message(
     runner.run(scenario())
 
 
-async def test_five_hundred_callers_and_fifty_inboxes(coordinator: RedisMessageCoordinator) -> None:
+async def test_five_hundred_callers_and_fifty_inboxes(real_coordinator: RedisMessageCoordinator) -> None:
     """Broken: among many callers, a third of whom give up, a message is lost, doubled or overtaken."""
     dice = random.Random(7)
     callers = [
@@ -395,4 +394,4 @@ async def test_five_hundred_callers_and_fifty_inboxes(coordinator: RedisMessageC
         )
         for _ in range(500)
     ]
-    await carry_out(coordinator, callers, [AgentId(type="world", instance=str(n)) for n in range(50)])
+    await carry_out(real_coordinator, callers, [AgentId(type="world", instance=str(n)) for n in range(50)])

@@ -25,7 +25,7 @@ from tests.library.support.builders import INPUT, WORLD, drain, make_message, se
 from tests.library.support.cluster import Cluster, started_cluster
 from tests.library.support.peek import Peek
 from tests.library.support.proxy import FaultyProxy
-from tests.library.support.servers import RealLane, RealServer, started_server
+from tests.library.support.servers import Lane, RealLane, RealServer, started_server
 from tests.library.support.waiting import eventually
 from tta_agent_coordination import (
     AgentId,
@@ -37,8 +37,6 @@ from tta_agent_coordination import (
 )
 from tta_agent_coordination.coordinators import _coalescing
 from tta_agent_coordination.coordinators._coalescing import Coalescer
-
-pytestmark = pytest.mark.usefixtures("server_binary")
 
 
 async def batch_on_the_wire(
@@ -61,9 +59,7 @@ def errors_counted(coordinator: RedisMessageCoordinator) -> int:
     return coordinator.metrics.delivery.delivered_error
 
 
-async def test_lost_reply_of_a_batch_doubles_nothing(
-    proxy: FaultyProxy, real_lane: RealLane, peek: Peek
-) -> None:
+async def test_lost_reply_of_a_batch_doubles_nothing(proxy: FaultyProxy, real_lane: RealLane) -> None:
     """Broken: the batch that the client library sends again is carried out again."""
     client = real_lane.client(port=proxy.port)
     async with RedisMessageCoordinator(client) as coordinator:
@@ -74,7 +70,7 @@ async def test_lost_reply_of_a_batch_doubles_nothing(
         results = await asyncio.gather(*tasks)
         assert proxy.lose_replies == 0, "the fault this test is about never happened"
         assert [result.cause for result in results] == [None] * 6
-        assert len(await peek.queue(WORLD)) == 6
+        assert len(await Peek(real_lane.client()).queue(WORLD)) == 6
         assert await drain(coordinator) == ["message-first", *numbered(5)]
 
 
@@ -288,9 +284,9 @@ async def test_closing_waits_for_all_who_wait(client: aioredis.Redis) -> None:
     await drain(coordinator)
 
 
-def test_loops_share_no_line(shared_server: RealServer) -> None:
+def test_loops_share_no_line(sync_lane: tuple[asyncio.Runner, Lane]) -> None:
     """Broken: a loop that ended in the middle of a send leaves a line in which the next loop waits."""
-    lane = RealLane(port=shared_server.port)
+    _, lane = sync_lane
     client = lane.client()
     coordinator = RedisMessageCoordinator(client)
 
@@ -308,12 +304,6 @@ def test_loops_share_no_line(shared_server: RealServer) -> None:
     coordinator._sender._coalescer._lines[abandoned, BOX.name] = line
     abandoned.close()
     asyncio.run(whole_life())
-
-    async def clean() -> None:
-        await Peek(lane.client()).raw("FLUSHALL")
-        await lane.close()
-
-    asyncio.run(clean())
 
 
 async def test_settling_looks_at_its_own_loop_alone() -> None:

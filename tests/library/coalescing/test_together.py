@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
-import pytest
 import redis.asyncio as aioredis
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,9 +21,8 @@ from tta_agent_coordination import (
     MessageType,
     RedisMessageCoordinator,
 )
+from tta_agent_coordination._keys import Inbox
 from tta_agent_coordination.coordinators._coalescing import MAX_BYTES, MAX_ITEMS, Coalescer
-
-pytestmark = pytest.mark.usefixtures("server_binary")
 
 
 async def test_lone_send_and_lone_ack_are_one_command_and_no_task(
@@ -55,9 +54,10 @@ async def test_sends_that_arrive_meanwhile_go_together_in_their_order(
 
 
 async def test_who_sends_again_in_the_turn_of_the_answer_goes_with_the_others(
-    client: aioredis.Redis, coordinator: RedisMessageCoordinator
+    real_coordinator: RedisMessageCoordinator,
 ) -> None:
     """Broken: of tasks that send again and again, every second script carries a single message."""
+    coordinator, client = real_coordinator, cast("aioredis.Redis", real_coordinator._calls.client)
 
     async def send_five(who: int) -> None:
         for n in range(5):
@@ -72,6 +72,25 @@ async def test_who_sends_again_in_the_turn_of_the_answer_goes_with_the_others(
         assert [one for one in stored if one.startswith(f"message-{who}-")] == [
             f"message-{who}-{n}" for n in range(5)
         ]
+
+
+async def test_who_joins_again_in_the_turn_of_the_answer_goes_with_the_others() -> None:
+    """The same without a server: each flush is away for a few turns."""
+    flushed: list[int] = []
+
+    async def flush(_: Inbox, items: Sequence[int], __: None) -> Sequence[int]:
+        flushed.append(len(items))
+        await turns(3)
+        return list(items)
+
+    coalescer = Coalescer(flush)
+
+    async def join_five(who: int) -> None:
+        for n in range(5):
+            assert list(await coalescer.join(BOX, [who * 5 + n], size=1, terms=None)) == [who * 5 + n]
+
+    await asyncio.gather(*(join_five(who) for who in range(10)))
+    assert flushed == [1, 10, 10, 10, 10, 9]
 
 
 async def test_inboxes_do_not_wait_for_each_other(
