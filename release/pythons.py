@@ -43,7 +43,7 @@ def find(version: str) -> str | None:
         here = [*(shims.parent / "versions").glob(f"{version}.*/bin/{launcher[0]}")]
         return str(max(here, key=_patch)) if here else None
     asked = subprocess.run(
-        [program, *launcher[1:], "-c", _ASK], cwd=_ROOT, capture_output=True, text=True, check=False
+        [program, *launcher[1:], "-c", _ASK], cwd=_ROOT, capture_output=True, encoding="utf-8", check=False
     )
     answer = asked.stdout.splitlines()
     return answer[1] if asked.returncode == 0 and answer[:1] == [version] else None

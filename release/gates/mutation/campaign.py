@@ -226,7 +226,8 @@ class Campaign:
         file = cwd / f"{verb}.json"
         file.write_text(json.dumps(job), encoding="utf-8")
         return self.context.runner(
-            [sys.executable, "-P", driver.__file__, verb, file],
+            # Python then warns of a file that is opened without an encoding; `lane` makes it an error.
+            [sys.executable, "-P", "-X", "warn_default_encoding", driver.__file__, verb, file],
             cwd=cwd,
             env=environment(self._pristine, temporary),
             show=show,

@@ -1,4 +1,7 @@
-"""A pytest plugin for mutation runs: no server for each mutant, and no mutant that eats all memory.
+"""A pytest plugin for mutation runs.
+
+No server for each mutant, no mutant that eats all memory, and none that leaves the encoding of a file to the
+machine it runs on: only a machine with another encoding than UTF-8 would show it.
 
 Loaded by `-p`; `nox -s test` never sees it.
 """
@@ -8,7 +11,13 @@ from collections.abc import Sequence
 
 import pytest
 
-__all__ = ["MEMORY_LIMIT", "SERVER_FIXTURE", "pytest_collection_modifyitems", "pytest_configure"]
+__all__ = [
+    "MEMORY_LIMIT",
+    "SERVER_FIXTURE",
+    "limit_memory",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+]
 
 MEMORY_LIMIT = 4 * 2**30
 """Bytes of address space a process of a mutation run may take."""
@@ -16,10 +25,19 @@ MEMORY_LIMIT = 4 * 2**30
 SERVER_FIXTURE = "server_binary"
 """The fixture of the tests' conftests through which every test comes to a real server."""
 
+_ENCODINGS = ("ignore::EncodingWarning", r"error::EncodingWarning:(release|tta_agent_coordination)\b")
+"""Ours name the encoding of every text; the tests and what is installed may not."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Hold this process to both; Python warns of encodings where it runs with `-X warn_default_encoding`."""
+    for line in _ENCODINGS:
+        config.addinivalue_line("filterwarnings", line)
+    limit_memory()
+
+
+def limit_memory() -> None:
     """Limit this process and its children; a mutant that allocates without end then fails alone."""
-    del config
     if sys.platform == "win32":
         return
     import resource  # noqa: PLC0415 - not on every platform

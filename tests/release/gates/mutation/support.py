@@ -136,6 +136,7 @@ class Machine:
         if driver.__file__ not in words:
             assert "prepare_metadata_for_build_wheel" in words[3]
             return Finished(argv=words, code=self.metadata, stdout="", stderr="no such backend", took_ms=1)
+        assert words[words.index("-X") + 1] == "warn_default_encoding"
         job = json.loads(Path(words[-1]).read_text(encoding="utf-8"))
         self.jobs.append(job | {"timeout_s": timeout_s, "show": show})
         self.environments.append(env or {})

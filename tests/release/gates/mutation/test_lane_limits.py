@@ -19,7 +19,7 @@ from release.gates.mutation import lane
 before = tuple(int(number) for number in sys.argv[1:])
 if before:
     resource.setrlimit(resource.RLIMIT_AS, before)
-lane.pytest_configure(None)
+lane.limit_memory()
 print(*resource.getrlimit(resource.RLIMIT_AS))
 """
 
@@ -48,7 +48,7 @@ def test_where_there_are_no_limits_nothing_is_asked(monkeypatch: pytest.MonkeyPa
     """Windows has no such module; the tests run without a limit there."""
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setitem(sys.modules, "resource", None)
-    lane.pytest_configure(None)  # type: ignore[arg-type] # it does not look at it
+    lane.limit_memory()
 
 
 def test_where_no_test_needs_a_server_none_is_deselected(tmp_path: Path) -> None:
@@ -61,3 +61,42 @@ def test_where_no_test_needs_a_server_none_is_deselected(tmp_path: Path) -> None
     )
     assert "1 passed" in ended.stdout, ended.stdout
     assert "deselected" not in ended.stdout
+
+
+OPENING = """
+import pytest
+
+OPEN = "open(__file__).close()"
+
+@pytest.mark.parametrize("name", ["release", "release.x", "tta_agent_coordination.y"])
+def test_ours(name):
+    with pytest.raises(EncodingWarning):
+        exec(OPEN, {"__name__": name, "__file__": __file__})
+
+@pytest.mark.parametrize("name", ["releasing", "tests.release.x", "pytest"])
+def test_others(name):
+    exec(OPEN, {"__name__": name, "__file__": __file__})
+    open(__file__).close()
+"""
+
+
+def test_only_ours_must_name_an_encoding(tmp_path: Path) -> None:
+    """A mutant that leaves it to the machine is noticed on every machine; others' code is as it is."""
+    (tmp_path / "test_it.py").write_text(OPENING, encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    words = [
+        "-X",
+        "warn_default_encoding",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        lane.__name__,
+        "-p",
+        "no:cacheprovider",
+    ]
+    ended = subprocess.run(
+        [sys.executable, *words], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert "6 passed" in ended.stdout, ended.stdout
