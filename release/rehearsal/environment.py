@@ -45,10 +45,10 @@ def child_environment(
     home, nothing = folder / "home", folder / "empty"
     for made in (home, nothing):
         made.mkdir(parents=True, exist_ok=True)
-    no_config = folder / "empty.cfg"
-    no_config.touch()
-    if "PYENV_ROOT" not in kept and (pyenv := Path(base.get("HOME", "")) / ".pyenv").is_dir():
-        kept["PYENV_ROOT"] = str(pyenv)
+    if "PYENV_ROOT" not in kept and (person := base.get("HOME")):
+        pyenv = Path(person) / ".pyenv"
+        if pyenv.is_dir():
+            kept["PYENV_ROOT"] = str(pyenv)
     path = os.pathsep.join([*(str(place) for place in first_on_path), kept.get("PATH", os.defpath)])
     ours = {
         "PATH": path,

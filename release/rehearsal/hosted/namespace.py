@@ -24,7 +24,7 @@ type Ioctl = Callable[[int, int, bytes], bytes]
 
 def raise_loopback(ioctl: Ioctl) -> None:
     """Raise the interface `lo` of this process's network namespace."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+    with socket.socket() as any_socket:
         answer = ioctl(any_socket.fileno(), _GET_FLAGS, struct.pack(_REQUEST, b"lo", 0))
         name, flags = struct.unpack(_REQUEST, answer)
         ioctl(any_socket.fileno(), _SET_FLAGS, struct.pack(_REQUEST, name, flags | _UP))

@@ -1,7 +1,6 @@
 """The embedded world as the real clients see it: twine, pip and uv through the proxy, by the real names."""
 
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -188,91 +187,3 @@ def test_a_defect_of_a_server_is_kept(tmp_path: Path, monkeypatch: pytest.Monkey
                 client.get(asked, headers={"authorization": "bearer x"}, timeout=10)
     (failure,) = started.failures
     assert isinstance(failure, TypeError)
-
-
-def test_environment_passes_nothing_secret(tmp_path: Path) -> None:
-    """A maintainer's tokens, indexes and agents never reach a rehearsed command."""
-    base = {
-        "PATH": "/usr/bin",
-        "LC_ALL": "C.UTF-8",
-        "HOME": str(tmp_path / "person"),
-        **dict.fromkeys(
-            [
-                *(
-                    "TWINE_PASSWORD",
-                    "TWINE_USERNAME",
-                    "UV_PUBLISH_TOKEN",
-                    "UV_INDEX",
-                    "PIP_INDEX_URL",
-                    "NETRC",
-                ),
-                *(
-                    "NO_PROXY",
-                    "no_proxy",
-                    "ALL_PROXY",
-                    "all_proxy",
-                    "https_proxy",
-                    "SSH_AUTH_SOCK",
-                    "GH_TOKEN",
-                ),
-                *("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "GITHUB_ACTIONS", "AWS_SECRET_ACCESS_KEY", "PYTHONPATH"),
-            ],
-            "secret",
-        ),
-    }
-    env = child_environment(
-        base,
-        folder=tmp_path / "child",
-        authority=tmp_path / "a.pem",
-        proxy="http://127.0.0.1:1",
-        first_on_path=[Path("/first")],
-    )
-    assert "secret" not in env.values()
-    assert Path(env["HOME"]).is_dir()
-    assert list(Path(env["SSL_CERT_DIR"]).iterdir()) == []
-    home = tmp_path / "child" / "home"
-    authorities = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT", "CURL_CA_BUNDLE")
-    proxies = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
-    assert env == {
-        "PATH": os.pathsep.join(["/first", "/usr/bin"]),
-        "LC_ALL": "C.UTF-8",
-        "HOME": str(home),
-        "USERPROFILE": str(home),
-        "APPDATA": str(home / "appdata"),
-        "LOCALAPPDATA": str(home / "localappdata"),
-        "XDG_CACHE_HOME": str(home / "cache"),
-        "XDG_CONFIG_HOME": str(home / "config"),
-        "XDG_DATA_HOME": str(home / "data"),
-        **dict.fromkeys(authorities, str(tmp_path / "a.pem")),
-        **dict.fromkeys(proxies, "http://127.0.0.1:1"),
-        "SSL_CERT_DIR": env["SSL_CERT_DIR"],
-        "PIP_CONFIG_FILE": os.devnull,
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_NO_INPUT": "1",
-        "UV_NO_CONFIG": "1",
-        "UV_PYTHON_DOWNLOADS": "never",
-        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "PYTHONUTF8": "1",
-    }
-
-
-def test_environment_keeps_the_version_manager(tmp_path: Path) -> None:
-    """Interpreters below the person's HOME are found although HOME changes."""
-    (tmp_path / ".pyenv").mkdir()
-    env = child_environment(
-        {"HOME": str(tmp_path)},
-        folder=tmp_path / "child",
-        authority=tmp_path / "a.pem",
-        proxy="http://127.0.0.1:1",
-    )
-    assert env["PYENV_ROOT"] == str(tmp_path / ".pyenv")
-    shutil.rmtree(tmp_path / ".pyenv")
-    env = child_environment(
-        {"HOME": str(tmp_path)},
-        folder=tmp_path / "child",
-        authority=tmp_path / "a.pem",
-        proxy="http://127.0.0.1:1",
-    )
-    assert "PYENV_ROOT" not in env
