@@ -90,11 +90,11 @@ def scrubbed(home: Path, **extra: str) -> dict[str, str]:
         home: An existing folder; the child's home, and where its caches go.
         extra: Variables to add.
     """
-    own = {str(Path(folder)) for folder in (Path(sys.executable).parent, Path(sys.prefix) / "bin")}
-    path = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part and part not in own]
+    own = (Path(sys.executable).parent, Path(sys.prefix) / "bin")
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     env = {name: os.environ[name] for name in _KEPT if name in os.environ}
     env |= {
-        "PATH": os.pathsep.join(path),
+        "PATH": os.pathsep.join(part for part in path if part and Path(part) not in own),
         "HOME": str(home),
         "USERPROFILE": str(home),
         "XDG_CACHE_HOME": str(home / "cache"),

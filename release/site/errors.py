@@ -35,24 +35,85 @@ NEXT: Mapping[str, str] = {
 """What to do about each exception of the library; `tests/release/site` asks for one line a class."""
 
 
+_PAGE = """\
+# Errors
+
+Every message there is, read from the source. Braces stand for what is filled in.
+
+## What the library raises
+
+All exceptions but those for bad arguments descend from `CoordinationError`. A send does not
+raise for what the store or the payload does: it returns a `MessageResult` whose `cause` is the
+machine-readable form of the same errors, and `raise_for_error()` turns it into one of them.
+
+{raised}
+
+## What the library logs
+
+Below the logger `tta_agent_coordination`. A warning says what it goes on without; an error, that a
+message or an agent needs a person.
+
+| level | message | logged in |
+|---|---|---|
+{logged}
+
+## What the commands say
+
+To standard error, with an exit code that `--help` names. What to do next stands in the message.
+
+| message | said in |
+|---|---|
+{said}
+
+## What tta-adopt finds
+
+One line a finding, as `file:line: rule: what; remedy`.
+
+| rule | where | what | what to do next |
+|---|---|---|---|
+{findings}
+
+## What the doctor finds
+
+What v0's processes leave behind in Redis, and what `--repair` does about it.
+
+| kind | what | mended by |
+|---|---|---|
+{kinds}
+
+## The release tools
+
+A stage refuses with one or more problems: the rule, the place, what is wrong there, the remedy.
+
+| rule | where | what | what to do next |
+|---|---|---|---|
+{problems}
+"""
+
+_ERROR = """\
+### {error}
+
+What to do next: {next}.
+
+| message | raised in |
+|---|---|
+{rows}"""
+
+
 def _cell(text: str) -> str:
     return (
         " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "")
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+def _rows(cells: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
-def _stated(stated: Sequence[Stated]) -> list[str]:
-    return _table(
-        ("rule", "where", "what", "what to do next"),
-        (
-            (f"`{_cell(each.rule)}`", _cell(each.where), _cell(each.what), _cell(each.remedy))
-            for each in sorted(set(stated))
-        ),
+def _stated(stated: Sequence[Stated]) -> str:
+    return _rows(
+        (f"`{_cell(each.rule)}`", _cell(each.where), _cell(each.what), _cell(each.remedy))
+        for each in sorted(set(stated))
     )
 
 
@@ -75,71 +136,29 @@ def errors_page(
         kinds: What the doctor finds.
         problems: What the release tools refuse for.
     """
-    usage = [
-        Said(message=each.message, where=each.where) for each in raised if each.error.startswith(OF_COMMANDS)
-    ]
-    lines = [
-        "# Errors",
-        "",
-        "Every message there is, read from the source. Braces stand for what is filled in.",
-        "",
-        "## What the library raises",
-        "",
-        "All exceptions but those for bad arguments descend from `CoordinationError`. A send does not",
-        "raise for what the store or the payload does: it returns a `MessageResult` whose `cause` is the",
-        "machine-readable form of the same errors, and `raise_for_error()` turns it into one of them.",
-        "",
-    ]
-    for error in sorted({each.error for each in raised if not each.error.startswith(OF_COMMANDS)}):
-        lines += [
-            f"### {error}",
-            "",
-            f"What to do next: {NEXT.get(error, 'see its page in the API reference')}.",
-            "",
-            *_table(
-                ("message", "raised in"),
-                (
-                    (_cell(each.message), f"`{each.where}`")
-                    for each in sorted(set(raised))
-                    if each.error == error
-                ),
-            ),
-        ]
-    lines += [
-        "## What the library logs",
-        "",
-        "Below the logger `tta_agent_coordination`. A warning says what it goes on without; an error, that a",
-        "message or an agent needs a person.",
-        "",
-        *_table(
-            ("level", "message", "logged in"),
-            ((each.level, _cell(each.message), f"`{each.where}`") for each in sorted(set(logged))),
+    once = sorted(set(raised))
+    usage = [Said(message=each.message, where=each.where) for each in once if _is_of_commands(each)]
+    errors = sorted({each.error for each in once if not _is_of_commands(each)})
+    return _PAGE.format(
+        raised="\n\n".join(
+            _section(error, [each for each in once if each.error == error]) for error in errors
         ),
-        "## What the commands say",
-        "",
-        "To standard error, with an exit code that `--help` names. What to do next stands in the message.",
-        "",
-        *_table(
-            ("message", "said in"),
-            ((_cell(each.message), f"`{each.where}`") for each in sorted({*said, *usage})),
-        ),
-        "## What tta-adopt finds",
-        "",
-        "One line a finding, as `file:line: rule: what; remedy`.",
-        "",
-        *_stated(findings),
-        "## What the doctor finds",
-        "",
-        "What v0's processes leave behind in Redis, and what `--repair` does about it.",
-        "",
-        *_table(
-            ("kind", "what", "mended by"),
-            ((f"`{each.rule}`", _cell(each.what), _cell(each.remedy)) for each in sorted(set(kinds))),
-        ),
-        "## The release tools",
-        "",
-        "A stage refuses with one or more problems: the rule, the place, what is wrong there, the remedy.",
-        "",
-        *_stated(problems),
-    ]
-    return "\n".join(lines)
+        logged=_rows((each.level, _cell(each.message), f"`{each.where}`") for each in sorted(set(logged))),
+        said=_rows((_cell(each.message), f"`{each.where}`") for each in sorted({*said, *usage})),
+        findings=_stated(findings),
+        kinds=_rows((f"`{each.rule}`", _cell(each.what), _cell(each.remedy)) for each in sorted(set(kinds))),
+        problems=_stated(problems),
+    )
+
+
+def _is_of_commands(raised: Raised) -> bool:
+    return raised.error.startswith(OF_COMMANDS)
+
+
+def _section(error: str, raised: Sequence[Raised]) -> str:
+    """What one exception says, and what to do about it."""
+    return _ERROR.format(
+        error=error,
+        next=NEXT.get(error, "see its page in the API reference"),
+        rows=_rows((_cell(each.message), f"`{each.where}`") for each in raised),
+    )

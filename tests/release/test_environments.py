@@ -1,9 +1,9 @@
-"""Clean environments: what a child sees, and installs of exactly what a lock or a digest names."""
+"""Clean environments: what a child sees, and the commands that install what a lock or a digest names."""
 
 import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,15 @@ from rich.console import Console
 
 from release import environments
 from release.environments import WHEELHOUSE, Environment, Tool
-from release.model import Mode, Refused
-from release.rules.archives import digest_of, measure
-from release.runner import Finished, LocalRunner
-from tests.release.build_support import Recording, built, rules
+from release.model import Artifact, Mode, Problem, Refused
+from release.rules.archives import digest
+from release.runner import Finished
+from tests.release.build_support import Recording, rules
+from tests.release.gates.support import ScriptedRunner
 
-RUNNER = LocalRunner()
-WHEEL_NAME = "tiny_demo-1.2.0-py3-none-any.whl"
+WHEEL = Artifact(name="tiny_demo-1.2.0-py3-none-any.whl", size=1, sha256="a" * 64)
+SDIST = Artifact(name="tiny_demo-1.2.0.tar.gz", size=1, sha256="b" * 64)
+OURS = [sys.executable, "-I", "-m"]
 
 
 @pytest.fixture
@@ -25,28 +27,6 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
-
-
-@pytest.fixture
-def wheels(tmp_path: Path) -> Path:
-    """A folder with the tiny project's wheel and sdist."""
-    folder = tmp_path / "wheels"
-    folder.mkdir()
-    for name, data in built().files.items():
-        (folder / name).write_bytes(data)
-    return folder
-
-
-@pytest.fixture
-def empty(tmp_path: Path, home: Path) -> Environment:
-    return environments.create(RUNNER, sys.executable, tmp_path / "env", home=home)
-
-
-def installed(environment: Environment, home: Path) -> list[str]:
-    code = "import importlib.metadata as m; print(*sorted(d.name for d in m.distributions()))"
-    done = RUNNER([environment.python, "-I", "-c", code], cwd=home, env=environments.scrubbed(home))
-    assert done.ok, done.tail()
-    return done.stdout.split()
 
 
 def test_a_child_inherits_neither_settings_nor_secrets(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +64,19 @@ def test_a_child_inherits_neither_settings_nor_secrets(home: Path, monkeypatch: 
         "UV_NO_CONFIG": "1",
         "UV_PYTHON_DOWNLOADS": "never",
     }
-    assert str(Path(sys.executable).parent) not in env["PATH"].split(os.pathsep)
+
+
+def test_a_child_finds_no_program_of_the_release_environment(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what else is on the search path, or the system's own where there is none."""
+    monkeypatch.setattr(sys, "executable", "/env/venv/scripts/python")
+    monkeypatch.setattr(sys, "prefix", "/env/venv")
+    folders = ["/env/venv/scripts", "/a", "", "/env/venv/bin", "/env/venv/bin/", "/b"]
+    monkeypatch.setenv("PATH", os.pathsep.join(folders))
+    assert environments.scrubbed(home)["PATH"].split(os.pathsep) == ["/a", "/b"]
+    monkeypatch.delenv("PATH")
+    assert environments.scrubbed(home)["PATH"] == os.defpath
 
 
 def test_a_wheelhouse_is_for_rehearsals_only(tmp_path: Path) -> None:
@@ -96,56 +88,141 @@ def test_a_wheelhouse_is_for_rehearsals_only(tmp_path: Path) -> None:
         with pytest.raises(Refused) as caught:
             environments.wheelhouse(mode, {WHEELHOUSE: str(folder)})
         assert rules(caught.value.problems) == ["environment.wheelhouse"]
+        assert caught.value.problems[0].where == WHEELHOUSE
+        assert ("release" if mode is Mode.RELEASE else "does not exist") in caught.value.problems[0].what, (
+            mode
+        )
 
 
-def test_a_new_environment_is_empty(empty: Environment, home: Path) -> None:
-    """Not even pip is in it: everything found later was asked for."""
-    assert installed(empty, home) == []
+class Scripted(ScriptedRunner):
+    """Every command ends with `code` and what it said; the environments are kept."""
+
+    def __init__(self, code: int = 0) -> None:
+        super().__init__(self._end)
+        self.code = code
+        self.given: list[dict[str, str]] = []
+
+    def _end(self, words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        del words
+        self.given.append(dict(env))
+        return self.code, "it said so"
 
 
-def test_an_interpreter_that_is_gone_is_refused(tmp_path: Path, home: Path) -> None:
-    """The message names the interpreter and the package that is missing."""
+def refused(call: Callable[[], object]) -> Problem:
+    """The one problem of a call; in it stands what the program said."""
     with pytest.raises(Refused) as caught:
-        environments.create(RUNNER, str(tmp_path / "python3.99"), tmp_path / "env", home=home)
-    assert rules(caught.value.problems) == ["environment.created"]
+        call()
+    (problem,) = caught.value.problems
+    assert problem.what.endswith(":\nit said so")
+    return problem
 
 
-@pytest.mark.parametrize("tool", Tool)
-def test_a_locked_set_with_another_hash_is_refused(
-    tool: Tool, empty: Environment, home: Path, wheels: Path, tmp_path: Path
+def test_an_environment_is_made_by_its_own_interpreter_without_an_installer(
+    home: Path, tmp_path: Path
 ) -> None:
-    """A wheel whose bytes are not the lock's is not installed, by either tool."""
-    lock = tmp_path / "some.txt"
-    lock.write_text(f"tiny-demo==1.2.0 --hash=sha256:{'0' * 64}\n", encoding="utf-8")
-    with pytest.raises(Refused) as caught:
-        environments.install_locked(RUNNER, empty, lock, tool=tool, home=home, wheels=wheels)
-    assert rules(caught.value.problems) == ["environment.locked-set"]
-    assert caught.value.problems[0].where == "release/locks/some.txt"
-    assert f"the folder {WHEELHOUSE} names" in caught.value.problems[0].what
-    assert installed(empty, home) == []
+    """In isolation from this one; a Python without venv is named with the reason."""
+    runner, folder = Scripted(), tmp_path / "env"
+    made = environments.create(runner, "/a/python3.12", folder, home=home)
+    assert made == Environment(folder=folder, made_by="/a/python3.12")
+    assert made.python == folder / "bin" / "python"
+    assert runner.asked == [["/a/python3.12", "-I", "-m", "venv", "--without-pip", str(folder)]]
+    assert (runner.folders, runner.given) == ([home], [environments.scrubbed(home)])
+    problem = refused(lambda: environments.create(Scripted(1), "/a/python3.12", folder, home=home))
+    assert (problem.rule, problem.where) == ("environment.created", "/a/python3.12")
 
 
-def test_a_locked_set_is_installed_as_the_lock_lists_it(
-    empty: Environment, home: Path, wheels: Path, tmp_path: Path
+PIP = [*OURS, "pip", "--python=/env/bin/python", "install", "--no-compile"]
+UV = [*OURS, "uv", "pip", "install", "--python=/env/bin/python"]
+EMPTY = Environment(folder=Path("/env"), made_by="python")
+
+
+@pytest.mark.parametrize(("tool", "begins"), [(Tool.PIP, PIP), (Tool.UV, UV)])
+@pytest.mark.parametrize("wheels", [None, Path("/wheels")])
+def test_a_locked_set_is_installed_as_wheels_of_these_digests(
+    tool: Tool, begins: list[str], wheels: Path | None, home: Path, tmp_path: Path
 ) -> None:
-    """Exactly the lock's lines, offline from a folder, nothing resolved."""
-    lock = tmp_path / "some.txt"
-    lock.write_text(f"tiny-demo==1.2.0 --hash=sha256:{digest_of(built().wheel)}\n", encoding="utf-8")
-    environments.install_locked(RUNNER, empty, lock, tool=Tool.UV, home=home, wheels=wheels)
-    assert installed(empty, home) == ["tiny-demo"]
-
-
-@pytest.mark.parametrize("tool", Tool)
-def test_a_candidate_is_installed_by_its_digest(
-    tool: Tool, empty: Environment, home: Path, wheels: Path
-) -> None:
-    """The file with the ledger's digest, although an sdist stands beside it."""
-    wheel = measure(wheels / WHEEL_NAME)
-    done = environments.install_candidate(
-        RUNNER, empty, wheel, requirement="tiny-demo==1.2.0", source=wheels, tool=tool, home=home
+    """Nothing is resolved or built; with a folder of wheels no index is asked."""
+    runner, lock = Scripted(), tmp_path / "some.txt"
+    done = environments.install_locked(runner, EMPTY, lock, tool=tool, home=home, wheels=wheels)
+    assert done.stdout == "it said so"
+    (words,) = runner.asked
+    assert words[: len(begins)] == begins
+    folder = ["--no-index", "--find-links", "/wheels"] if wheels else []
+    assert words[len(begins) :] == [
+        *("--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:"),
+        *("--requirement", str(lock), *folder),
+    ]
+    problem = refused(
+        lambda: environments.install_locked(Scripted(1), EMPTY, lock, tool=tool, home=home, wheels=wheels)
     )
-    assert done.ok, done.tail()
-    assert installed(empty, home) == ["tiny-demo"]
+    assert (problem.rule, problem.where) == ("environment.locked-set", "release/locks/some.txt")
+    source = f"the folder {WHEELHOUSE} names" if wheels else "the package index"
+    assert problem.what.startswith(f"{tool.value} could not install it from {source}:")
+
+
+@pytest.mark.parametrize(("tool", "begins"), [(Tool.PIP, PIP), (Tool.UV, UV)])
+def test_a_candidate_in_a_folder_is_taken_from_no_index(tool: Tool, begins: list[str], home: Path) -> None:
+    """How it ended is the caller's to judge."""
+    runner = Scripted(3)
+    done = environments.install_candidate(
+        runner, EMPTY, WHEEL, requirement="tiny-demo==1.2.0", source=Path("/dist"), tool=tool, home=home
+    )
+    assert done.code == 3
+    pinned = home / f"candidate-{tool.value}.txt"
+    assert runner.asked == [
+        [
+            *(*begins, "--no-index", "--find-links", "/dist", "--no-deps", "--require-hashes"),
+            *("--only-binary", "tiny-demo", "--requirement", str(pinned)),
+        ]
+    ]
+    assert (runner.folders, runner.given) == ([home], [environments.scrubbed(home)])
+
+
+@pytest.mark.parametrize(
+    ("tool", "words"),
+    [
+        (Tool.PIP, ["pip", "--python=/env/bin/python", "check"]),
+        (Tool.UV, ["uv", "pip", "check", "--python=/env/bin/python"]),
+    ],
+)
+def test_each_tool_checks_what_is_installed(tool: Tool, words: list[str], home: Path) -> None:
+    """From outside, as it installed."""
+    runner = Scripted(1)
+    assert environments.check(runner, EMPTY, tool=tool, home=home).code == 1
+    assert runner.asked == [[*OURS, *words]]
+    assert (runner.folders, runner.given) == ([home], [environments.scrubbed(home)])
+
+
+def test_wheels_are_fetched_as_the_lock_lists_them(home: Path, tmp_path: Path) -> None:
+    """For the interpreter that will run them, over the network that is named; a failure says which lock."""
+    lock, folder, said = tmp_path / "some.txt", tmp_path / "deep" / "house", io.StringIO()
+    lock.write_text("one\n", encoding="utf-8")
+
+    def fill(runner: Scripted) -> None:
+        environments.fill_wheelhouse(
+            runner,
+            folder,
+            locks=[lock],
+            pythons=["/a/python3.12"],
+            console=Console(file=said, soft_wrap=True, markup=False),
+            home=home,
+            env={"HTTPS_PROXY": "http://127.0.0.1:9"},
+        )
+
+    problem = refused(lambda: fill(Scripted(1)))
+    assert (problem.rule, problem.where) == ("environment.wheelhouse", "release/locks/some.txt")
+    assert [*folder.iterdir()] == []
+    runner = Scripted()
+    fill(runner)
+    assert runner.asked == [
+        [
+            *(*OURS, "pip", "--python=/a/python3.12", "download", "--quiet", "--require-hashes", "--no-deps"),
+            *("--only-binary", ":all:", "--requirement", str(lock), "--dest", str(folder)),
+        ]
+    ]
+    assert (runner.folders, runner.given) == ([home], [{"HTTPS_PROXY": "http://127.0.0.1:9"}])
+    assert said.getvalue() == "  fetching the wheels of some.txt for python3.12\n" * 2
+    assert [path.name for path in folder.iterdir()] == [f".filled-some-{digest(lock)[:16]}-python3.12"]
 
 
 @pytest.mark.parametrize(("tool", "option"), [(Tool.PIP, "--index-url"), (Tool.UV, "--default-index")])
@@ -153,7 +230,7 @@ def test_an_index_is_asked_by_each_tool_in_its_own_words(tool: Tool, option: str
     """The candidate comes from the one index that was named, as the one kind of file that was meant."""
     runner, address = Recording(), "https://example.org/simple"
     environment = Environment(folder=home / "env", made_by="python")
-    for artifact in (built().artifacts[0], built().artifacts[1]):
+    for artifact in (SDIST, WHEEL):
         environments.install_candidate(
             runner,
             environment,
@@ -170,7 +247,7 @@ def test_an_index_is_asked_by_each_tool_in_its_own_words(tool: Tool, option: str
     assert "--no-build-isolation" in sdist
     assert "--no-build-isolation" not in wheel
     pinned = Path(wheel[wheel.index("--requirement") + 1]).read_text(encoding="utf-8")
-    assert pinned == f"tiny-demo==1.2.0 --hash=sha256:{built().artifacts[1].sha256}\n"
+    assert pinned == f"tiny-demo==1.2.0 --hash=sha256:{WHEEL.sha256}\n"
 
 
 def test_a_wheelhouse_is_filled_once_for_a_lock_and_an_interpreter(home: Path, tmp_path: Path) -> None:
@@ -244,7 +321,7 @@ def test_only_what_a_lock_names_may_come_from_a_cache(
     environments.install_candidate(
         runner,
         environment,
-        built().artifacts[1],
+        WHEEL,
         requirement="tiny-demo==1.2.0",
         source="https://example.org/simple",
         tool=Tool.PIP,

@@ -46,6 +46,16 @@ def test_failures_say_whether_to_wait_or_to_mend(
     assert rules_of(caught.value) == [rule]
     assert caught.value.kind is kind
     assert error in caught.value.problems[0].what
+    assert caught.value.problems[0].where == "release v1.0 of o/r"
+
+
+def test_a_failed_call_is_named_with_the_end_of_what_it_said(tmp_path: Path) -> None:
+    """Enough lines to see what gh could not do, and no page of its usage."""
+    said = "".join(f"line {number}\n" for number in range(1, 10))
+    with pytest.raises(Refused) as caught:
+        answering(tmp_path, code=1, error=said).upload(Path("a.whl"))
+    _, _, shown = said.partition("\n")
+    assert caught.value.problems[0].what == f"`gh release upload` did not succeed:\n{shown.strip()}"
 
 
 def test_an_absent_release_is_an_answer(tmp_path: Path) -> None:
@@ -89,6 +99,7 @@ class Asked:
     def __init__(self, served: bytes = b"") -> None:
         self.served = served
         self.words: list[str] = []
+        self.folder: Path | None = None
         self.env: dict[str, str] = {}
         self.cwd: Path | None = None
         self.timeout_s: float | None = None
@@ -108,6 +119,7 @@ class Asked:
         if "download" in self.words:
             folder, name = (self.words[self.words.index(word) + 1] for word in ("--dir", "--pattern"))
             (Path(folder) / name).write_bytes(self.served)
+            self.folder = Path(folder)
         said = '{"isDraft": true, "isPrerelease": false}'
         return Finished(argv=self.words, code=0, stdout=said, stderr="", took_ms=1)
 
@@ -153,6 +165,20 @@ def test_each_call_names_its_release_and_its_repository(
     assert asked.timeout_s is not None, "a gh that waits for an answer would hold the release"
 
 
+def test_a_gh_that_is_not_found_is_called_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What starts it then says that there is none."""
+
+    def missing(_name: str) -> None:
+        return None
+
+    monkeypatch.setattr(shutil, "which", missing)
+    asked = Asked()
+    asked.on(tmp_path).release()
+    assert asked.words[:2] == ["gh", "release"]
+
+
 def test_gh_is_led_nowhere_else_and_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the token it is given counts; what would lead it to another host is not handed on."""
     for name in ("GH_HOST", "GH_REPO", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_DEBUG"):
@@ -178,6 +204,9 @@ def test_a_file_that_github_has_no_digest_of_is_fetched(tmp_path: Path) -> None:
     assert github.sha256(Asset(name="a.whl", digest="sha256:ab")) == "ab"
     assert asked.words == []
     assert github.sha256(Asset(name="a.whl")) == digest_of(b"the file")
+    assert asked.folder is not None
+    assert asked.folder.name.startswith("tta-announce-"), "who finds it there must know whose it is"
+    assert not asked.folder.exists()
     assert github.sha256(Asset(name="a.whl", digest="sha512:cd")) == digest_of(b"the file")
 
 

@@ -2,7 +2,12 @@
 
 import datetime as dt
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
+from packaging.version import Version
 
 from release import sbom
 from release.model import Artifact
@@ -31,10 +36,14 @@ def test_bill_names_the_files_and_every_dependency(tmp_path: Path) -> None:
     assert [component["purl"] for component in bill["components"]] == ["pkg:pypi/one@1.0", "pkg:pypi/two@2.0"]
     subject = bill["metadata"]["component"]
     assert (subject["name"], subject["version"]) == ("Demo.Project", "0.1.0")
-    assert subject["type"] == "library"
-    assert [(each["version"], each["type"]) for each in bill["components"]] == [
-        ("1.0", "library"),
-        ("2.0", "library"),
+    assert (subject["type"], subject["purl"]) == ("library", "pkg:pypi/demo-project@0.1.0")
+    assert [(each["name"], each["version"], each["type"]) for each in bill["components"]] == [
+        ("one", "1.0", "library"),
+        ("two", "2.0", "library"),
+    ]
+    assert [(each["name"], each["type"]) for each in subject["components"]] == [
+        ("demo.tar.gz", "file"),
+        ("demo.whl", "file"),
     ]
     assert subject["components"][0]["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]
     depends = {each["ref"]: each.get("dependsOn", []) for each in bill["dependencies"]}
@@ -46,13 +55,29 @@ def test_bill_is_the_same_bytes_for_the_same_release(tmp_path: Path) -> None:
     facts = project(tmp_path)
     once = sbom.make(facts, LOCKED, commit_time=TIME, artifacts=FILES)
     assert once == sbom.make(facts, reversed(LOCKED), commit_time=TIME, artifacts=reversed(FILES))
-    assert "2026-11-25T12:00:00" in once
-    other = sbom.make(facts, LOCKED[:1], commit_time=TIME, artifacts=FILES)
-    assert json.loads(other)["serialNumber"] != json.loads(once)["serialNumber"]
+    assert json.loads(once)["metadata"]["timestamp"] == "2026-11-25T12:00:00+00:00"
+    assert once == json.dumps(json.loads(once), indent=2) + "\n", "a reviewer compares it line by line"
 
 
-def test_bill_of_a_checkout_is_of_its_runtime_lock_at_its_commits_time(tmp_path: Path) -> None:
+def test_each_release_has_a_serial_number_of_its_own(tmp_path: Path) -> None:
+    """Whoever keeps several bills tells them apart by it: other files, another lock, another version."""
+    facts = project(tmp_path)
+    bills = [
+        sbom.make(facts, LOCKED, commit_time=TIME, artifacts=FILES),
+        sbom.make(facts, LOCKED[:1], commit_time=TIME, artifacts=FILES),
+        sbom.make(facts, LOCKED, commit_time=TIME, artifacts=FILES[:1]),
+        sbom.make(replace(facts, version=Version("0.1.1")), LOCKED, commit_time=TIME, artifacts=FILES),
+        sbom.make(replace(facts, name="Other"), LOCKED, commit_time=TIME, artifacts=FILES),
+    ]
+    assert len({json.loads(bill)["serialNumber"] for bill in bills}) == len(bills)
+
+
+def test_bill_of_a_checkout_is_of_its_runtime_lock_at_its_commits_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every platform's dependencies stand in it, so that it is the same wherever it is written."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
     project(tmp_path)
     locks = tmp_path / "release" / "locks"
     locks.mkdir(parents=True)

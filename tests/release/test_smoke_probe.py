@@ -67,3 +67,22 @@ def test_only_what_lies_in_the_distribution_is_reported(
     assert found["scripts"] == ["a", "b"]
     assert found["distributions"] == sorted(found["distributions"])  # type: ignore[call-overload] # a list
     assert "probed-own" in found["distributions"]  # type: ignore[operator] # a list
+
+
+def test_only_what_has_an_init_at_the_top_is_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that stands alone is not walked, and an `__init__.py` further down makes no package here."""
+    files = {
+        "probed_flat/__init__.py": "",
+        "probed_deep/inner/__init__.py": "",
+        "probed_alone.py": "",
+        "__init__.py": "",
+        "probed_two-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: probed-two\nVersion: 1.0\n",
+    }
+    record = "probed_two-1.0.dist-info/RECORD"
+    exported({**files, record: "".join(f"{name},,\n" for name in [*files, record])}, tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert smoke_probe.report("probed-two")["modules"] == {
+        "probed_flat": str(tmp_path / "probed_flat" / "__init__.py")
+    }

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from release.ledger import Ledger
 from release.model import Kind, Problem, Refused
 from release.rules.audit import locked
 from release.runner import Finished
-from tests.release.gates.support import ScriptedRunner, make_context
+from tests.release.gates.support import ScriptedRunner, commit_all, make_context
+from tests.release.ledger_support import create
 
 
 def no_problems(_root: Path) -> list[Problem]:
@@ -51,31 +53,103 @@ def test_clean_tools_and_rules_are_done_and_named(tmp_path: Path) -> None:
         return 0, ""
 
     runner = ScriptedRunner(answer)
-    context, _ = make_context(tmp_path, runner)
+    context, said = make_context(tmp_path, runner)
     report = gate.run("lint", context)
     assert report.kind is Kind.DONE
-    assert len(runner.asked) == len(gate.tools(tmp_path))
-    assert "own rule" in report.checked[0].found
-    assert set(report.tools) == {tool.package for tool in gate.tools(tmp_path)}
+    known = gate.tools(tmp_path)
+    assert len(runner.asked) == len(known)
+    checks = [*(tool.name for tool in known), "own rule"]
+    assert (report.checked[0].what, report.checked[0].found.split(", ")) == ("checks", checks)
+    assert report.checked[1].what == "candidate"
+    assert report.checked[1].found.startswith("p-1-py3-none-any.whl, from nowhere, ")
+    assert report.figures == {"checks": len(checks)}
+    assert report.tools == {tool.package: f"the version of {tool.package}" for tool in known}
+    assert said.getvalue().count(": clean (7 ms)\n") == len(known)
+    assert "  ruff check: clean (7 ms)\n" in said.getvalue()
 
 
 def test_two_failing_tools_are_both_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A person mends all findings in one go, those of our own rules included."""
 
-    def own(_root: Path) -> list[Problem]:
+    def own(root: Path) -> list[Problem]:
+        assert root == tmp_path
         return [Problem(rule="own.rule", where="x", what="y", remedy="z")]
 
     monkeypatch.setattr(gate, "OWN", {"own rule": own})
 
     def answer(words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
         del env
-        return (1, f"{words[0]} found it") if {"codespell_lib", "zizmor"} & {*words} else (0, "")
+        return (1, f"{words[0]} found it") if {"--verifytypes", "zizmor"} & {*words} else (0, "")
 
-    context, _ = make_context(tmp_path, ScriptedRunner(answer))
+    context, said = make_context(tmp_path, ScriptedRunner(answer))
     with pytest.raises(Refused) as caught:
         gate.run("lint", context)
-    assert [problem.rule for problem in caught.value.problems] == ["lint.zizmor", "lint.spelling", "own.rule"]
-    assert "zizmor found it" in caught.value.problems[0].what
+    rules = [problem.rule for problem in caught.value.problems]
+    assert rules == ["lint.public-types", "lint.zizmor", "own.rule"]
+    assert "zizmor found it" in caught.value.problems[1].what
+    assert "  zizmor: FINDINGS (7 ms)\n" in said.getvalue()
+    assert "  mypy: clean (7 ms)\n" in said.getvalue()
+
+
+def test_findings_are_quoted_to_their_last_eighty_lines(tmp_path: Path) -> None:
+    """A page of them is enough to start with; the tool itself shows all."""
+    printed = "\n".join(f"finding {number}" for number in range(81))
+    context, _ = make_context(tmp_path, ScriptedRunner(lambda _words, _env: (1, printed)))
+    with pytest.raises(Refused) as caught:
+        gate.run("lint", context)
+    assert caught.value.problems[0].what.splitlines()[1:] == printed.splitlines()[1:]
+
+
+def test_tools_are_found_beside_the_interpreter_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another ruff on this machine is not the one that is locked; all else a tool needs is handed on."""
+    given: list[Mapping[str, str]] = []
+
+    def answer(words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        del words
+        given.append(env)
+        return 0, ""
+
+    context, _ = make_context(tmp_path, ScriptedRunner(answer))
+    own = str(Path(sys.executable).parent)
+    monkeypatch.setenv("KEPT", "as it is")
+    monkeypatch.setenv("PATH", "/elsewhere")
+    gate.run("lint", context)
+    assert {(env["PATH"], env["KEPT"]) for env in given} == {(f"{own}{os.pathsep}/elsewhere", "as it is")}
+    given.clear()
+    monkeypatch.delenv("PATH")
+    gate.run("lint", context)
+    assert {env["PATH"] for env in given} == {f"{own}{os.pathsep}"}
+
+
+def test_the_ledgers_candidate_is_the_one_that_is_installed_and_vouched_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The types are those of the release's own wheel, and the pass stands in its ledger."""
+    (tmp_path / ".gitignore").write_text("/ledger/\n", encoding="utf-8")
+    commit = commit_all(tmp_path)
+    context, _ = make_context(tmp_path, ScriptedRunner(lambda _words, _env: (0, "")))
+    ledger = create(context.ledger, commit=commit, tree=commit)
+    steps: list[object] = []
+
+    def bound(asked: Context) -> Ledger:
+        assert asked is context
+        return ledger
+
+    def wheel(asked: Context, given: Ledger | None, scratch: Path) -> tuple[Path, str]:
+        steps.append((asked is context, given is ledger, [*scratch.iterdir()]))
+        return scratch / "p-1-py3-none-any.whl", "from the ledger"
+
+    def installed(asked: Context, found: Path) -> None:
+        steps.append((asked is context, found.name))
+
+    monkeypatch.setattr(gate, "bound_or_none", bound)
+    monkeypatch.setattr(gate, "candidate", wheel)
+    monkeypatch.setattr(gate, "install", installed)
+    gate.run("lint", context)
+    assert steps == [(True, True, []), (True, "p-1-py3-none-any.whl")]
+    assert Ledger.read(context.ledger).passed("lint", "all")
 
 
 def test_a_tool_that_is_missing_is_a_finding(tmp_path: Path) -> None:
@@ -104,7 +178,14 @@ def test_tools_look_at_every_workflow_and_action(tmp_path: Path) -> None:
 def test_tools_change_nothing_and_look_at_what_is_there() -> None:
     """A formatter that mends is never red, and a path that does not exist may count as clean."""
     root = Path(gate.__file__).parents[2]
+    assert all(tool.remedy for tool in gate.tools(root))
     commands = {tool.name: tool.command for tool in gate.tools(root)}
+    python = (sys.executable, "-m")
+    assert commands["pyright"] == (*python, "pyright", "--pythonpath", sys.executable)
+    assert commands["public types"] == (
+        *(*python, "pyright", "--verifytypes"),
+        *("tta_agent_coordination", "--ignoreexternal"),
+    )
     assert commands["ruff check"] == ("ruff", "check", ".")
     assert commands["ruff format"] == ("ruff", "format", "--check", ".")
     assert commands["zizmor"] == (
@@ -114,6 +195,7 @@ def test_tools_change_nothing_and_look_at_what_is_there() -> None:
     assert commands["mypy"][1:4] == ("-m", "mypy", "--strict")
     assert commands["pyproject schema"][1:] == ("-m", "validate_pyproject", "pyproject.toml")
     schemas = {name: command[4:] for name, command in commands.items() if "--builtin-schema" in command}
+    assert {commands[name][:4] for name in schemas} == {(*python, "check_jsonschema", "--builtin-schema")}
     assert {name: each[0] for name, each in schemas.items()} == {
         "workflow schema": "vendor.github-workflows",
         "action schema": "vendor.github-actions",

@@ -68,7 +68,7 @@ def test_a_job_without_the_grant_signs_nothing(
     monkeypatch.delenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
     assert signer.main(words(signing, files)) == Kind.REFUSED
     said = capsys.readouterr().err
-    assert said.startswith("signer: ")
+    assert said.startswith("signer: GitHubOidcPermissionCredentialError: ")
     assert "permission" in said
 
 
@@ -82,7 +82,7 @@ def test_what_cannot_be_reached_is_not_yet(
     assert signer.main(words(signing, files)) == Kind.NOT_YET
     assert sorted(signing.folder.iterdir()) == sorted(files)
     said = capsys.readouterr()
-    assert said.err.startswith("signer: ")
+    assert said.err.startswith("signer: ProxyError: ")
     assert "127.0.0.1" in said.err
     assert said.out == ""
 
@@ -140,6 +140,33 @@ def test_a_service_that_answers_nonsense_is_refused(
     monkeypatch.setattr(signer, "sign", nonsense)
     assert signer.main(words(signing, files)) == Kind.REFUSED
     assert capsys.readouterr().err == "signer: FulcioClientError: no certificate in the answer\n"
+
+
+def test_help_says_how_it_is_started_and_what_each_option_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever finds it in a job's log can read what it does, as the program that was started."""
+    with pytest.raises(SystemExit) as ended:
+        signer.main(["--help"])
+    assert ended.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("usage: python -m release.signing.signer [-h] [--trust TRUST] --out OUT files")
+    assert "Sign files as this job." in said
+    assert "--trust TRUST a rehearsal's trust root" in said
+    assert "--out OUT where the attestations go" in said
+
+
+def test_without_a_folder_nothing_is_signed(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command line is looked at before a token is asked for."""
+
+    def never(audience: str) -> None:
+        pytest.fail(f"asked for a token for {audience}")
+
+    monkeypatch.setattr(signer, "detect_credential", never)
+    with pytest.raises(SystemExit) as ended:
+        signer.main([str(file) for file in files])
+    assert ended.value.code == 2
+    assert "--out" in capsys.readouterr().err
 
 
 def test_the_program_ends_with_what_it_came_to(
