@@ -7,6 +7,7 @@ Loaded by `-p`; `nox -s test` never sees it.
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
 
 import pytest
@@ -31,6 +32,8 @@ _ENCODINGS = ("ignore::EncodingWarning", r"error::EncodingWarning:(release|tta_a
 
 def pytest_configure(config: pytest.Config) -> None:
     """Hold this process to both; Python warns of encodings where it runs with `-X warn_default_encoding`."""
+    # Between tests the filters hold that pytest has read by now: mutmut's own files are none of ours, either.
+    warnings.simplefilter("ignore", EncodingWarning)
     for line in _ENCODINGS:
         config.addinivalue_line("filterwarnings", line)
     limit_memory()

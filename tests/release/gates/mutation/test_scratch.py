@@ -11,8 +11,9 @@ from release.gates.mutation.floors import FLOORS
 from release.gates.mutation.scratch import Kept, Settings, Slot
 from release.gates.mutation.verdicts import SURVIVORS
 from release.model import Refused
+from release.runner import LocalRunner
 from tests.release.gates.mutation.support import Machine, context_of
-from tests.release.gates.support import ScriptedRunner, make_context
+from tests.release.gates.support import ScriptedRunner, commit_all, make_context
 
 
 def test_settings_say_what_is_mutated_and_who_judges_it() -> None:
@@ -155,15 +156,51 @@ def test_git_is_asked_about_this_checkout_and_in_one_language(
         assert words == ["git", "diff"]
         assert isinstance(env, dict)
         given.append(env)  # pyright: ignore[reportUnknownArgumentType]
-        return len(given) - 1, "fatal: no\n"
+        return len(given) - 1, said
 
-    context, _ = make_context(tmp_path, ScriptedRunner(answer))
-    assert scratch.git(context, "diff") == "fatal: no\n"
+    said = "".join(f"line {number}\n" for number in range(1, 7))
+    runner = ScriptedRunner(answer)
+    context, _ = make_context(tmp_path, runner)
+    assert scratch.git(context, "diff") == said
     with pytest.raises(Refused) as caught:
         scratch.git(context, "diff")
     (problem,) = caught.value.problems
-    assert (problem.rule, problem.what) == ("mutation.git", "git diff failed: fatal: no")
+    assert (problem.rule, problem.where) == ("mutation.git", "the git checkout")
+    assert problem.what == f"git diff failed: {said.partition('\n')[2].rstrip()}"
+    assert runner.folders == [tmp_path, tmp_path]
     assert all("GIT_DIR" not in env and env["LC_ALL"] == "C" and "PATH" in env for env in given)
+
+
+def test_files_are_those_that_are_there_and_not_ignored(tmp_path: Path) -> None:
+    """Committed, new and oddly named ones; a deleted one is still in the index, and cannot be copied."""
+    names = {".gitignore", "b.py", "a/c d\n.py", "gone.py"}
+    for name in (*names, "ignored.log"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("*.log\n", encoding="utf-8")
+    commit_all(tmp_path)
+    (tmp_path / "gone.py").unlink()
+    (tmp_path / "new.py").touch()
+    context, _ = make_context(tmp_path, LocalRunner())
+    assert scratch.files(context) == sorted({*names, "new.py"} - {"gone.py"})
+
+
+def test_a_snapshot_has_the_metadata_of_an_install(tmp_path: Path) -> None:
+    """Times and modes are kept, and nothing of the folder it was started in is imported."""
+    root = tmp_path / "from"
+    (root / "a").mkdir(parents=True)
+    (root / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "copied"\nversion = "4.2"\n',
+        encoding="utf-8",
+    )
+    for name in ("a/hatchling.py", "hatchling.py"):
+        (root / name).write_text("raise SystemExit(9)\n", encoding="utf-8")
+    os.utime(root / "a" / "hatchling.py", (1, 1))
+    context, _ = make_context(root, LocalRunner())
+    scratch.snapshot(context, ["pyproject.toml", "a/hatchling.py", "hatchling.py"], tmp_path / "to")
+    metadata = (tmp_path / "to" / "copied-4.2.dist-info" / "METADATA").read_text(encoding="utf-8")
+    assert "\nVersion: 4.2\n" in metadata
+    assert (tmp_path / "to" / "a" / "hatchling.py").stat().st_mtime == 1
 
 
 def test_a_snapshot_without_metadata_is_refused(tmp_path: Path) -> None:
@@ -178,7 +215,7 @@ def test_a_snapshot_without_metadata_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         scratch.snapshot(context, ["a/b.py"], tmp_path / "again")
     (problem,) = caught.value.problems
-    assert problem.rule == "mutation.metadata"
+    assert (problem.rule, problem.where) == ("mutation.metadata", "pyproject.toml")
     assert problem.what.endswith("\nno such backend")
 
 
