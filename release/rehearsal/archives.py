@@ -21,6 +21,7 @@ from packaging.metadata import parse_email
 
 from release.model import Problem
 from release.rehearsal.rules import Filename
+from release.rules.archives import DAMAGED
 
 __all__ = ["RULES", "Contents", "read"]
 
@@ -112,10 +113,11 @@ def _wheel_members(data: bytes, found: _Found) -> dict[str, bytes]:
                     found.add("archive.escaping-member", "leads outside the folder", info.filename)
                 if not info.is_dir():
                     members[info.filename] = opened.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        ambiguities = list(_ambiguities(data))
+    except DAMAGED as error:
         found.add("archive.readable", f"is not an intact zip: {error}")
         return {}
-    for what in _ambiguities(data):
+    for what in ambiguities:
         found.add("wheel.strict-zip", what)
     return members
 
@@ -231,7 +233,7 @@ def _sdist_members(data: bytes, found: _Found) -> dict[str, bytes]:
                 if info.isfile() and not info.issparse():
                     stored = opened.extractfile(info)
                     members[info.name] = stored.read() if stored else b""
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+    except DAMAGED as error:
         found.add("archive.readable", f"is not an intact gzipped tar: {error}")
         return {}
     return members

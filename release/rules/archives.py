@@ -7,7 +7,9 @@ escape, whether the container is intact. It knows nothing of what a project's ar
 import gzip
 import hashlib
 import io
+import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,10 +21,34 @@ from pathlib import Path
 
 from release.model import Artifact, Problem
 
-__all__ = ["LIMIT", "Archive", "Member", "differences", "digest", "digest_of", "measure", "read_archive"]
+__all__ = [
+    "DAMAGED",
+    "LIMIT",
+    "Archive",
+    "Member",
+    "differences",
+    "digest",
+    "digest_of",
+    "measure",
+    "read_archive",
+]
 
 LIMIT = 64 * 1024 * 1024
 """Bytes an archive may hold unpacked; a larger one is refused before it fills the memory."""
+
+DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+"""What the standard library raises for bytes that are no intact archive; some of it only for hostile ones."""
 
 _REBUILD = "remove dist/ and ledger/, then run `nox -s build`; never edit a built file"
 
@@ -130,7 +156,7 @@ def _read_wheel(data: bytes, found: _Found) -> Iterator[Member]:
     """The plain files of a zip; a wheel stores no folder entries."""
     try:
         opened = zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except DAMAGED as error:
         found("readable", "", f"is not a readable zip file: {error}")
         return
     with opened as archive:
@@ -155,21 +181,15 @@ def _read_wheel(data: bytes, found: _Found) -> Iterator[Member]:
                 return
             try:
                 content = archive.read(info)
-            except (
-                zipfile.BadZipFile,
-                zlib.error,
-                EOFError,
-                NotImplementedError,
-                RuntimeError,
-                OSError,
-            ) as error:
+                mtime = timegm((*info.date_time, 0, 0, 0))
+            except DAMAGED as error:
                 found("intact", info.filename, f"cannot be unpacked: {error}")
                 continue
             yield Member(
                 name=info.filename,
                 data=content,
                 mode=stat.S_IMODE(info.external_attr >> 16),
-                mtime=timegm((*info.date_time, 0, 0, 0)),
+                mtime=mtime,
             )
 
 
@@ -178,7 +198,7 @@ def _read_sdist(data: bytes, found: _Found) -> Iterator[Member]:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as unpacking:
             content = unpacking.read(LIMIT + 1)
-    except (OSError, EOFError, zlib.error) as error:
+    except DAMAGED as error:
         found("readable", "", f"is not an intact gzip file: {error}")
         return
     if len(content) > LIMIT:
@@ -200,7 +220,7 @@ def _read_sdist(data: bytes, found: _Found) -> Iterator[Member]:
                 stored = archive.extractfile(info)
                 member = stored.read() if stored is not None else b""
                 yield Member(name=info.name, data=member, mode=stat.S_IMODE(info.mode), mtime=int(info.mtime))
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except DAMAGED as error:
         found("readable", "", f"is not an intact tar file: {error}")
 
 

@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from release.rehearsal.minting import Publisher
 from release.rehearsal.rules import Form
 from release.rehearsal.shelf import Project, Stored
 from release.rehearsal.uploads import Judgement, Token
+from tests.release.hostile_support import hostile, with_header
 from tests.release.rehearsal.support import (
     INFO,
     METADATA,
@@ -359,6 +361,20 @@ BROKEN: list[tuple[str, Callable[[], Judgement]]] = [
 ]
 ELSEWHERE = {"upload.form", "form.content", "upload.size"}
 """Rules with a test of their own below."""
+
+
+HOLES = with_header("demo_project-1.0/odd", **{"GNU.sparse.map": "x"})
+HOSTILE = {
+    **{case: partial(raw_wheel, data) for case, data in hostile(WHEEL).items() if "date" not in case},
+    "a map of holes that is none": partial(sdist, HOLES),
+}
+
+
+@pytest.mark.parametrize("attempt", HOSTILE.values(), ids=HOSTILE)
+def test_upload_refuses_hostile_bytes_without_a_crash(attempt: Callable[[], Judgement]) -> None:
+    """Who sends an archive does not choose how the index ends."""
+    assert {problem.rule for problem in attempt().problems} <= {"archive.readable", "wheel.strict-zip"}
+    assert attempt().status == 400
 
 
 @pytest.mark.parametrize(("rule", "attempt"), BROKEN)

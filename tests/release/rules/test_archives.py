@@ -13,6 +13,7 @@ import pytest
 from release.rules import archives
 from release.rules.archives import differences, digest, digest_of, measure, read_archive
 from tests.release.build_support import EPOCH, rules, tarred, zipped
+from tests.release.hostile_support import hostile, with_header
 
 WHEEL, SDIST = "demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz"
 TWO = [("demo/__init__.py", b"one\n"), ("demo/other.py", b"two\n")]
@@ -124,6 +125,23 @@ def test_a_flipped_byte_in_an_sdist_is_found() -> None:
 def test_what_is_no_archive_of_ours_is_a_problem_and_no_crash(name: str, data: bytes, rule: str) -> None:
     """Garbage ends in one clear sentence."""
     assert rules_of(name, data) == [rule]
+
+
+HOSTILE = {
+    **{
+        case: (WHEEL, data)
+        for case, data in hostile(zipped(TWO)).items()
+        if case != "more members than there are"
+    },
+    "an endless time": (SDIST, with_header("demo/odd", mtime="inf")),
+    "a map of holes that is none": (SDIST, with_header("demo/odd", **{"GNU.sparse.map": "x"})),
+}
+
+
+@pytest.mark.parametrize(("name", "data"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_bytes_are_a_problem_and_no_crash(name: str, data: bytes) -> None:
+    """Who sends an archive does not choose how the reader ends."""
+    assert set(rules_of(name, data)) & {"artefact.readable", "artefact.intact"}
 
 
 def odd_first(name: str, attributes: int) -> bytes:
