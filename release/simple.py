@@ -87,7 +87,7 @@ class _File(_Answer):
     filename: FileName
     url: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
     hashes: _Hashes
-    size: Annotated[int, Field(ge=0)] | None = None
+    size: Annotated[int, Field(ge=0, lt=2**53)] | None = None
     yanked: bool | str = False
     core_metadata: Annotated[bool | _Hashes, Field(alias="core-metadata")] = False
     provenance: Annotated[str, StringConstraints(max_length=2048)] | None = None
@@ -124,6 +124,7 @@ class IndexClient:
         self._session.headers["User-Agent"] = "tta-agent-coordination-release"
         # A cached page is how a file that is there stays unseen.
         self._session.headers["Cache-Control"] = "no-cache"
+        self._session.hooks["response"] = [self._stay]
 
     def __repr__(self) -> str:
         """Names the index."""
@@ -195,12 +196,18 @@ class IndexClient:
         return self._get(file.provenance or file.url, limit=PAGE_LIMIT, accept=PROVENANCE_ACCEPT) or b""
 
     def _file(self, page: str, file: _File) -> Listed:
-        url = urljoin(page, file.url.partition("#")[0])
-        provenance = None if file.provenance is None else urljoin(page, file.provenance)
-        for address in (url, provenance or url):
-            if urlsplit(address).scheme != urlsplit(page).scheme:
-                said = f"points to {address!r} for {file.filename}: another scheme"
-                raise self._broken("file-address", page, said)
+        try:
+            url = urljoin(page, file.url.partition("#")[0])
+            provenance = None if file.provenance is None else urljoin(page, file.provenance)
+            strange = [
+                each for each in (url, provenance or url) if urlsplit(each).scheme != urlsplit(page).scheme
+            ]
+        except ValueError as error:
+            said = f"gives an address for {file.filename} that is none: {error}"
+            raise self._broken("file-address", page, said) from error
+        if strange:
+            said = f"points to {strange[0]!r} for {file.filename}: another scheme"
+            raise self._broken("file-address", page, said)
         yanked = file.yanked if isinstance(file.yanked, str) else ("" if file.yanked else None)
         core = file.core_metadata
         return Listed(
@@ -212,6 +219,13 @@ class IndexClient:
             metadata_sha256=core.sha256 if isinstance(core, _Hashes) else None,
             provenance=provenance,
         )
+
+    def _stay(self, response: requests.Response, **_: object) -> None:
+        """Refuse to be sent elsewhere, before anybody there is asked."""
+        target = self._session.get_redirect_target(response)
+        if target is not None and not _within(response.url, target):
+            response.close()
+            raise self._broken("redirect", response.url, f"redirects to another host or scheme, {target!r}")
 
     def _get(
         self, url: str, *, limit: int, absent_is_none: bool = False, accept: str = ACCEPT
@@ -228,8 +242,6 @@ class IndexClient:
                     raise self._down(url, f"answers {status} {response.reason}")
                 if status != HTTPStatus.OK:
                     raise self._broken("http", url, f"answers {status} {response.reason}")
-                if urlsplit(response.url).netloc != urlsplit(url).netloc:
-                    raise self._broken("redirect", url, f"redirects to another host, {response.url!r}")
                 body = b""
                 for chunk in _chunks(response):
                     body += chunk
@@ -240,7 +252,9 @@ class IndexClient:
             raise self._broken(
                 "certificate", url, f"has no certificate that this machine trusts: {error}"
             ) from error
-        except requests.exceptions.InvalidURL as error:
+        except requests.exceptions.TooManyRedirects as error:
+            raise self._broken("redirect", url, f"redirects without end: {error}") from error
+        except ValueError as error:  # also what requests says of an address that it cannot take apart
             raise self._broken("file-address", url, f"is no address: {error}") from error
         except requests.exceptions.RequestException as error:
             raise self._down(url, f"cannot be reached: {error}") from error
@@ -258,6 +272,14 @@ class IndexClient:
                 remedy="look at the address in a browser; waiting will not mend it",
             )
         )
+
+
+def _within(url: str, target: str) -> bool:
+    """Whether an address stays on the host, port and scheme of the one that it stands on."""
+    try:
+        return urlsplit(urljoin(url, target))[:2] == urlsplit(url)[:2]
+    except ValueError:
+        return False
 
 
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})

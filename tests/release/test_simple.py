@@ -130,6 +130,7 @@ GOOD = entry(WHEEL, DATA)
                 {"filename": "a/b.whl"},
                 {"filename": 7},
                 {"size": -1},
+                {"size": 2**53},
                 {"size": "7"},
                 {"url": ""},
                 {"yanked": 1},
@@ -161,12 +162,24 @@ def test_a_file_behind_another_scheme_is_refused(served: Served, client: IndexCl
     assert rules(refusal(client).problems) == ["index.file-address"]
 
 
-def test_an_address_that_is_none_is_refused(served: Served, client: IndexClient) -> None:
-    """Garbage in an address is the index's fault, and no crash."""
-    served.page("demo", [entry(WHEEL, DATA, url=f"{served.root[:-1]}x/demo.whl")])
+@pytest.mark.parametrize("where", ["url", "provenance"])
+def test_an_address_that_cannot_be_taken_apart_is_refused(
+    served: Served, client: IndexClient, where: str
+) -> None:
+    """Garbage in a listing is the index's fault, and no crash."""
+    served.page("demo", [entry(WHEEL, DATA, **{where: "http://[::demo.whl"})])
+    [problem] = refusal(client).problems
+    assert rules([problem]) == ["index.file-address"]
+    assert WHEEL in problem.what
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:99999/demo.whl", "http://\0/demo.whl"])
+def test_an_address_that_is_none_is_refused(served: Served, client: IndexClient, address: str) -> None:
+    """Waiting does not turn it into one."""
+    served.page("demo", [entry(WHEEL, DATA, url=address)])
     with pytest.raises(Refused) as caught:
         client.fetch(client.listing("demo").files[0])
-    assert rules(caught.value.problems) == ["index.file-address"]
+    assert (caught.value.kind, rules(caught.value.problems)) == (Kind.REFUSED, ["index.file-address"])
 
 
 def test_a_certificate_that_is_not_trusted_is_refused(served: Served) -> None:
@@ -188,6 +201,26 @@ def test_a_redirect_to_another_host_is_refused(served: Served, client: IndexClie
         assert rules([problem]) == ["index.redirect"]
         assert problem.where == f"pypi: {served.root}/simple/demo/"
         assert there in problem.what
+        assert other.asked == []
+
+
+@pytest.mark.parametrize(
+    "there", ["https://127.0.0.1:{port}/simple/demo/", "file:///etc/passwd", "http://[::", "/simple/demo/"]
+)
+def test_a_redirect_that_leads_nowhere_is_refused(served: Served, client: IndexClient, there: str) -> None:
+    """Another scheme on the same host is elsewhere, too; and nobody walks in a circle for half an hour."""
+    location = there.format(port=served.port)
+    served.answers["/simple/demo/"] = Answer(status=302, headers={"Location": location})
+    refused = refusal(client)
+    assert (refused.kind, rules(refused.problems)) == (Kind.REFUSED, ["index.redirect"])
+
+
+def test_a_redirect_within_the_index_is_followed(served: Served, client: IndexClient) -> None:
+    """An index may keep its pages where it likes."""
+    served.page("demo", [entry(WHEEL, DATA)])
+    served.answers["/moved/"] = served.answers["/simple/demo/"]
+    served.answers["/simple/demo/"] = Answer(status=301, headers={"Location": "/moved/"})
+    assert [file.name for file in client.listing("demo").files] == [WHEEL]
 
 
 def test_a_page_without_end_is_refused(
