@@ -102,6 +102,11 @@ class Calls:
             self._gate.leave()
         return _checked(answer)
 
+    def undo(self, box: _keys.Inbox, undo: Sequence[Build[Any]]) -> None:
+        """Run scripts in a task of its own, for a caller that was cancelled between two of its calls."""
+        if undo:
+            self._begin_undo(box, *self._take(box), undo)
+
     def _begin_undo(self, box: _keys.Inbox, lane: Lane, bit: int, undo: Sequence[Build[Any]]) -> None:
         async def run() -> None:
             try:

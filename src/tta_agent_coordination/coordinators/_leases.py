@@ -131,11 +131,34 @@ class Leases:
     async def _exchange(
         self, box: _keys.Inbox, ended: Sequence[str], n: int, lease_us: int, waiting: int
     ) -> tuple[list[bool], list[ReceivedMessage], _Pause]:
-        """End and take in pages; say after how many seconds to look again where nothing was due."""
+        """End and take in pages; say after how many seconds to look again where nothing was due.
+
+        What was taken before a page failed is answered, and what was taken before a cancellation given back.
+        """
         held: list[bool] = []
         received: list[ReceivedMessage] = []
-        pause = _Pause(IDLE_S)
-        rest = list(ended)
+        try:
+            pause = await self._exchange_pages(box, list(ended), n, lease_us, waiting, held, received)
+        except MessageCoordinatorError:
+            if not received:
+                raise
+            pause = _Pause(IDLE_S)
+        except asyncio.CancelledError:
+            self._calls.undo(box, [self._release(box, message.token) for message in received])
+            raise
+        return held, received, pause
+
+    async def _exchange_pages(
+        self,
+        box: _keys.Inbox,
+        rest: list[str],
+        n: int,
+        lease_us: int,
+        waiting: int,
+        held: list[bool],
+        received: list[ReceivedMessage],
+    ) -> _Pause:
+        """Fill `held` and `received` page by page."""
         while rest or len(received) < n:
             page, rest = rest[:A_PAGE], rest[A_PAGE:]
             wanted = 0 if rest else min(A_PAGE, n - len(received))
@@ -147,16 +170,19 @@ class Leases:
             )
             held += reply.held
             self._observer.reclaimed(box.name, reply.dead)
+            unreadable: list[tuple[Reserved, _codec.UndecodableEntryError]] = []
             for taken in reply.taken:
-                message = await self._readable(box, taken)
-                if message is not None:
-                    received.append(message)
+                try:
+                    received.append(_read(taken))
+                except _codec.UndecodableEntryError as error:
+                    unreadable.append((taken, error))
+            for taken, error in unreadable:
+                await self._bury(box, taken.token, taken.entry, error)
             if not rest and reply.status is not Status.AGAIN and len(reply.taken) < wanted:
-                pause = _pause(reply.pause_us)
-                break
+                return _pause(reply.pause_us)
             if not rest and not wanted:
                 break
-        return held, received, pause
+        return _Pause(IDLE_S)
 
     def _exchange_call(
         self, box: _keys.Inbox, ended: Sequence[str], tokens: Sequence[str], lease_us: int, waiting: int
@@ -173,20 +199,6 @@ class Leases:
             ended=ended,
             tokens=tokens,
             owner=self._owner(box),
-        )
-
-    async def _readable(self, box: _keys.Inbox, taken: Reserved) -> ReceivedMessage | None:
-        """Return what was reserved, or bury it where it cannot be read."""
-        try:
-            queue_message = _codec.decode(taken.entry)
-        except _codec.UndecodableEntryError as error:
-            await self._bury(box, taken.token, taken.entry, error)
-            return None
-        return ReceivedMessage(
-            token=taken.token,
-            queue_message=queue_message,
-            visibility_deadline=_clock.iso_from_us(taken.deadline_us),
-            deliveries=taken.deliveries,
         )
 
     async def _next(self, box: _keys.Inbox, lease_us: int, waiting: int = 0) -> ReceivedMessage | _Pause:
@@ -207,9 +219,10 @@ class Leases:
                 return _pause(reply.pause_us)
             if reply.status is Status.AGAIN:
                 continue
-            received = await self._readable(box, reply)
-            if received is not None:
-                return received
+            try:
+                return _read(reply)
+            except _codec.UndecodableEntryError as error:
+                await self._bury(box, token, reply.entry, error)
 
     def _reserve(self, box: _keys.Inbox, token: str, lease_us: int, waiting: int) -> Build[Reserved]:
         return lambda lane: scripts.reserve(
@@ -388,6 +401,20 @@ class Leases:
         if failure is not None:
             raise failure
         return total.total()
+
+
+def _read(taken: Reserved) -> ReceivedMessage:
+    """Return what was reserved.
+
+    Raises:
+        UndecodableEntryError: If it cannot be read.
+    """
+    return ReceivedMessage(
+        token=taken.token,
+        queue_message=_codec.decode(taken.entry),
+        visibility_deadline=_clock.iso_from_us(taken.deadline_us),
+        deliveries=taken.deliveries,
+    )
 
 
 def _pause(microseconds: int) -> _Pause:

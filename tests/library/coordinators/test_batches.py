@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import redis.asyncio as aioredis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.library.conftest import MakeCoordinator
 from tests.library.support.builders import INPUT, WORLD, drain, ids_of, make_message, send_ids, take
-from tests.library.support.commands import Crash, Send, count_commands, crash_after, intercept
+from tests.library.support.commands import Around, Crash, Send, count_commands, crash_after, intercept
 from tests.library.support.waiting import eventually
 from tta_agent_coordination import AgentId, MessagePriority, ReceivedMessage, RedisMessageCoordinator
+from tta_agent_coordination.exceptions import OutcomeUnknownError
 from tta_agent_coordination.testing import ManualClock
 
 WARM = AgentId(type="warm")
@@ -278,6 +281,83 @@ async def test_cancelled_batch_gives_back_what_it_got(
         await asyncio.gather(task, return_exceptions=True)
         await coordinator._calls.settle()
     assert await drain(coordinator) == ["message-0000", "message-0001", "message-0002"]
+
+
+def at_script(nth: int, what: Callable[[], Awaitable[None]]) -> Around:
+    """Do something in the place of the n-th script, counted from 1."""
+    seen = 0
+
+    async def around(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        nonlocal seen
+        seen += args[0] == "EVALSHA"
+        if args[0] == "EVALSHA" and seen == nth:
+            await what()
+        return await send(*args, **options)
+
+    return around
+
+
+async def lost() -> None:
+    """Fail as a connection does."""
+    raise RedisConnectionError("lost")
+
+
+@pytest.mark.parametrize("wait", [0, 60])
+async def test_batch_whose_later_page_fails_is_what_came_before(
+    client: aioredis.Redis, make_coordinator: MakeCoordinator, wait: float
+) -> None:
+    """Broken: a hundred messages hang under leases of a week, since the script for the next ones failed."""
+    coordinator = make_coordinator(client=client)
+    await warm(coordinator)
+    await coordinator.send_many(INPUT, WORLD, messages(101))
+    with intercept(client, at_script(2, lost)):
+        received = await coordinator.receive_many(WORLD, 150, 604_800, wait=wait)
+    assert got(received) == [f"message-{number:04}" for number in range(100)]
+    last = await coordinator.receive_many(WORLD, 150)
+    assert got(last) == ["message-0100"]
+    assert await coordinator.ack_many(WORLD, [one.token for one in (*received, *last)]) == [True] * 101
+    with intercept(client, at_script(1, lost)), pytest.raises(OutcomeUnknownError):
+        await coordinator.receive_many(WORLD, 150)
+
+
+async def test_batch_whose_burial_fails_is_all_that_can_be_read(
+    client: aioredis.Redis, make_coordinator: MakeCoordinator
+) -> None:
+    """Broken: what stands behind an undecodable entry hangs under a lease that nobody knows of."""
+    coordinator = make_coordinator(client=client)
+    await warm(coordinator)
+    await coordinator.send_many(INPUT, WORLD, messages(2))
+    raw: Any = client
+    await raw.execute_command("ZADD", "ao:sched:world:1:prio:5", 1, "not a message")
+    with intercept(client, at_script(2, lost)):
+        received = await coordinator.receive_many(WORLD, 3)
+    assert got(received) == ["message-0000", "message-0001"]
+    assert await coordinator.ack_many(WORLD, [one.token for one in received]) == [True] * 2
+
+
+async def test_batch_that_is_cancelled_at_a_later_page_gives_everything_back(
+    client: aioredis.Redis, make_coordinator: MakeCoordinator
+) -> None:
+    """Broken: a worker that ends keeps a hundred messages from the others for as long as its leases last."""
+    coordinator = make_coordinator(client=client)
+    await warm(coordinator)
+    await coordinator.send_many(INPUT, WORLD, messages(101))
+    reached = asyncio.Event()
+
+    async def hang() -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    with intercept(client, at_script(2, hang)):
+        task = asyncio.create_task(coordinator.receive_many(WORLD, 150, 604_800))
+        await reached.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        await coordinator.aclose()
+    assert task.cancelled()
+    received = await coordinator.receive_many(WORLD, 150)
+    assert got(received) == [f"message-{number:04}" for number in range(101)]
+    await coordinator.ack_many(WORLD, [one.token for one in received])
 
 
 async def test_crash_after_a_batch_loses_nothing(

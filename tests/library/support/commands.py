@@ -15,7 +15,7 @@ from typing import Any
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
-__all__ = ["Counted", "Crash", "count_commands", "crash_after", "crash_before", "intercept"]
+__all__ = ["Around", "Counted", "Crash", "count_commands", "crash_after", "crash_before", "intercept"]
 
 type Send = Callable[..., Awaitable[Any]]
 type Around = Callable[[Send, tuple[Any, ...], dict[str, Any]], Awaitable[Any]]

@@ -133,11 +133,12 @@ while true do
     redis.call('HSET', INFLIGHT, token,
       level .. '|' .. score .. '|' .. (id ~= entry and id or '') .. '|'
       .. (owner == '' and '' or owner .. '@' .. deadline) .. '|' .. deliveries)
-    -- Who took the marker, or put messages back, tells the others while there is more.
+    -- Who took the marker, or put messages back, tells the others while there is more; a damaged level must not fail
+    -- what is done.
     if waiting == '2' or back > 1 then
       for i = 1, 3 do
         sched = i == 1 and HIGH or i == 2 and NORMAL or LOW
-        if first(sched, ready) then
+        if redis.pcall('ZRANGEBYSCORE', sched, '-inf', text(ready), 'LIMIT', '0', '1')[1] then
 -- @include wake
           break
         end
