@@ -91,6 +91,9 @@ _RENEW, _RESET, _READ = load("breaker_renew"), load("breaker_reset"), load("brea
 
 _RECORD_LENGTH = 7
 
+_MAX_DIGITS = 18
+"""Of a generation or a moment in microseconds; what is longer is none of ours."""
+
 
 def _word(value: object) -> str:
     if not isinstance(value, bytes):
@@ -218,6 +221,8 @@ def parse_change(message: bytes) -> tuple[str, Record] | None:
     parts = message.split(b"|", 4)
     try:
         state, generation, since_us, now_us, name = (part.decode() for part in parts)
+        if max(map(len, (generation, since_us, now_us))) > _MAX_DIGITS:
+            return None
         record = Record(
             state=CircuitBreakerState(state),
             generation=int(generation),

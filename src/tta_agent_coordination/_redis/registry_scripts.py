@@ -38,6 +38,9 @@ __all__ = [
 AGENTS_A_SCRIPT = 1_000
 """Heartbeats one script takes at most."""
 
+_MAX_DIGITS = 18
+"""Of a moment in microseconds, or an epoch; what is longer is none of ours."""
+
 
 class RegistryStatus(StrEnum):
     """The first element of every answer."""
@@ -161,7 +164,8 @@ def _member(value: bytes) -> Member | None:
 
 
 def _paused(pause: object, now_us: int) -> bool:
-    return int(_text(pause)) > now_us
+    text = _text(pause)
+    return text.isdecimal() and len(text) <= _MAX_DIGITS and int(text) > now_us
 
 
 def registry_register(
@@ -316,9 +320,15 @@ def registry_return(
 
 
 def parse_change(line: str) -> Change | None:
-    """Return what a line of the channel or of a reply tells, None where it is not one of ours."""
+    """Return what a line of the channel or of a reply tells, None where it is not one of ours.
+
+    A name may hold the separator, and nothing else may.
+    """
     try:
-        kind, epoch, at_us, name, seen_us, previous, status = line.split("|", 6)
+        kind, epoch, at_us, rest = line.split("|", 3)
+        name, seen_us, previous, status = rest.rsplit("|", 3)
+        if max(map(len, (epoch, at_us, seen_us))) > _MAX_DIGITS:
+            return None
         return Change(
             kind=kind,
             epoch=int(epoch),

@@ -506,5 +506,6 @@ class RedisMessageCoordinator(Batches, Ownership, Upkeep, MessageCoordinator):
 
 
 def _agent_of(box: _keys.Inbox) -> AgentId:
+    """Return who has an inbox; unchecked, since v0 subscribes names that `AgentId` refuses: "player 1"."""
     kind, _, instance = box.name.partition(":")
-    return AgentId(type=kind, instance=None if instance == "default" else instance)
+    return AgentId.model_construct(type=kind, instance=None if instance == "default" else instance)

@@ -13,6 +13,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from tta_agent_coordination.models import AgentId
+from tta_agent_coordination.registries._entries import stored_id
 
 __all__ = ["CapabilityMatch", "matches", "read_capabilities"]
 
@@ -75,7 +76,8 @@ def matches(
         advertised = entry.get("capabilities")
         is_set = isinstance(advertised, Mapping)
         offered = cast("Mapping[str, object]", advertised).get("capabilities") if is_set else None
-        if entry.get("draining") or not isinstance(offered, list):
+        agent_id = stored_id(entry)
+        if agent_id is None or entry.get("draining") or not isinstance(offered, list):
             continue
         for capability in cast("list[object]", offered):
             if not isinstance(capability, dict):
@@ -87,7 +89,7 @@ def matches(
                 alive = bool(entry["alive"])
                 found.append(
                     CapabilityMatch(
-                        agent_id=AgentId(**entry["agent_id"]),
+                        agent_id=agent_id,
                         capability=said,
                         score=score * (1.0 if alive else _SUSPECT),
                         alive=alive,

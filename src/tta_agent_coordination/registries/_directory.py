@@ -7,7 +7,7 @@ from typing import Any
 from tta_agent_coordination import _keys
 from tta_agent_coordination._redis import registry_scripts as scripts
 from tta_agent_coordination._redis.registry_scripts import Member
-from tta_agent_coordination.registries._entries import agent_id_of, read_entry
+from tta_agent_coordination.registries._entries import read_entry
 from tta_agent_coordination.registries._liveness import Liveness, liveness
 from tta_agent_coordination.registries._store import RegistryStore
 
@@ -130,9 +130,10 @@ def _joined(name: str, member: Member, now_us: int, *, paused: bool) -> dict[str
         return None
     entry = read_entry(member.entry)
     if entry is None:
+        kind, _, instance = name.partition(":")
         entry = {
             "name": name,
-            "agent_id": agent_id_of(name).model_dump(),
+            "agent_id": {"type": kind, "instance": None if instance in ("", "default") else instance},
             "status": {},
             "last_heartbeat": 0.0,
         }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 from tta_agent_coordination.interfaces import Agent
 from tta_agent_coordination.models import AgentId
 
-__all__ = ["agent_id_of", "dump", "make_entry", "read_entry", "status_word"]
+__all__ = ["agent_id_of", "dump", "make_entry", "read_entry", "status_word", "stored_id"]
 
 _MAX_WORD = 64
 _SEPARATORS = str.maketrans({"|": "/", "\n": " ", "\r": " "})
@@ -24,6 +25,18 @@ def agent_id_of(name: str) -> AgentId:
     if not colon:
         raise ValueError(f"an agent is named type:instance, not {name!r}")
     return AgentId(type=kind, instance=None if instance == "default" else instance)
+
+
+def stored_id(entry: Mapping[str, Any]) -> AgentId | None:
+    """Return whom an entry is about, None where it names nobody.
+
+    The name is taken as it stands: v0 registers names that `AgentId` refuses, such as "player 1".
+    """
+    named = entry["agent_id"]
+    kind, instance = named.get("type"), named.get("instance")
+    if not isinstance(kind, str) or not (instance is None or isinstance(instance, str)):
+        return None
+    return AgentId.model_construct(type=kind, instance=instance)
 
 
 def dump(value: object) -> bytes:

@@ -15,7 +15,7 @@ from tta_agent_coordination.interfaces import Agent
 from tta_agent_coordination.models import AgentId
 from tta_agent_coordination.registries._capabilities import CapabilityMatch, matches, read_capabilities
 from tta_agent_coordination.registries._directory import Directory
-from tta_agent_coordination.registries._entries import agent_id_of
+from tta_agent_coordination.registries._entries import agent_id_of, stored_id
 from tta_agent_coordination.registries._events import AgentEvent, RegistryWatch
 from tta_agent_coordination.registries._liveness import Liveness
 from tta_agent_coordination.registries._membership import Membership, SupersededCallback
@@ -245,7 +245,8 @@ class RedisAgentRegistry(AgentRegistry):
         Raises:
             AgentRegistryError: The store failed.
         """
-        return {str(AgentId(**entry["agent_id"])): _info(entry) for entry in await self.list_registered()}
+        named = ((stored_id(entry), entry) for entry in await self.list_registered())
+        return {str(agent_id): _info(entry) for agent_id, entry in named if agent_id is not None}
 
     async def get_agent_info(self, agent_id: str) -> dict[str, Any] | None:
         """Return what is known of the agent called `type:instance`, None where nothing is.

@@ -331,7 +331,7 @@ class BreakerShell:
 
     def changed_elsewhere(self, record: Record) -> None:
         """Take over a change that a process told."""
-        self.apply(core.Answered(record=record))
+        self.apply(core.Answered(record=record, pushed=True))
 
     def look_again(self) -> None:
         """Find out what the subscription may have missed."""

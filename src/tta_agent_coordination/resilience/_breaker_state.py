@@ -179,11 +179,15 @@ class GaveUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """The store told what it holds; `initial`: asked for by `initialize`."""
+    """The store told what it holds.
+
+    `initial`: asked for by `initialize`; `pushed`: heard on the channel, perhaps long after it was said.
+    """
 
     record: Record
     foreign: Foreign | None = None
     initial: bool = False
+    pushed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +250,9 @@ class Step:
     effects: tuple[Effect, ...] = ()
 
 
+LATEST_US = 10_000_000
+"""How late the answer to a question may come, by far; microseconds."""
+
 _CLOSED, _OPEN, _HALF_OPEN = CircuitBreakerState
 
 
@@ -284,8 +291,8 @@ def step(view: View, event: Event, now: float, config: CircuitBreakerConfig) -> 
             if ticket.epoch == view.epoch and view.state is _HALF_OPEN:
                 return Step(view=replace(view, probes=max(0, view.probes - 1)))
             return Step(view=view)
-        case Answered(record=record, foreign=foreign, initial=initial):
-            return _answered(view, record, foreign, now, config, initial=initial)
+        case Answered():
+            return _answered(view, event, now, config)
         case Forced():
             if view.state is _OPEN:
                 return Step(view=view)
@@ -373,20 +380,23 @@ def _failed(view: View, ticket: Ticket, now: float, config: CircuitBreakerConfig
     return _opened(counted, now, now) if len(failures) >= config.failure_threshold else Step(view=counted)
 
 
-def _answered(
-    view: View,
-    record: Record,
-    foreign: Foreign | None,
-    now: float,
-    config: CircuitBreakerConfig,
-    *,
-    initial: bool,
-) -> Step:
-    if (record.now_us, record.generation) < (
-        view.stamp_us,
-        view.generation * (record.now_us == view.stamp_us),
-    ):
+def _is_overtaken(view: View, answer: Answered) -> bool:
+    """Tell whether an answer is older than what is known.
+
+    A higher generation never is. An answer to a question of ours is late by seconds at most, so one that is
+    older than that comes from a clock that was set back, and is news.
+    """
+    record = answer.record
+    behind_us = view.stamp_us - record.now_us
+    if record.generation > view.generation or (behind_us > LATEST_US and not answer.pushed):
+        return False
+    return behind_us > 0 or (behind_us == 0 and record.generation < view.generation)
+
+
+def _answered(view: View, answer: Answered, now: float, config: CircuitBreakerConfig) -> Step:
+    if _is_overtaken(view, answer):
         return Step(view=view)
+    record, foreign, initial = answer.record, answer.foreign, answer.initial
     adopted = _adopted(view, record, now, config)
     view, effects = adopted.view, adopted.effects
     if foreign is None or view.state is not _CLOSED:

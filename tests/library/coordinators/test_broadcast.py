@@ -99,6 +99,26 @@ async def test_broadcast_knows_subscribers_that_v0_recorded(
     assert await drain(coordinator) == ["message-1"]
 
 
+@pytest.mark.parametrize("overridden", [False, True])
+async def test_broadcast_reaches_everybody_beside_names_that_we_refuse(lane: Lane, overridden: bool) -> None:
+    """Broken: one subscriber of v0 called "player 1" ends every broadcast."""
+
+    class Enhanced(RedisMessageCoordinator):
+        async def send_message(self, *args: Any, **options: Any) -> MessageResult:
+            return await super().send_message(*args, **options)
+
+    peek = Peek(lane.client())
+    await peek.raw("SADD", "ao:subs:ipa:player 1", "event")
+    make = Enhanced if overridden else RedisMessageCoordinator
+    async with make(lane.client()) as coordinator:
+        await coordinator.subscribe_to_messages(WORLD, [MessageType.EVENT])
+        message = make_message(message_type=MessageType.EVENT)
+        results = await coordinator.broadcast_message(INPUT, message)
+        assert [result.delivered for result in results] == [True, True]
+        assert await peek.raw("ZCARD", "ao:sched:ipa:player 1:prio:5") == 1
+        assert await drain(coordinator) == ["message-1"]
+
+
 async def test_broadcast_calls_an_overridden_send_for_each_recipient(lane: Lane) -> None:
     """Broken: TTA's coordinator overrides `send_message`; broadcast must not pass it by."""
     sent: list[AgentId] = []

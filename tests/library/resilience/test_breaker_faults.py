@@ -25,9 +25,10 @@ from tests.library.support.commands import Send, count_commands, intercept
 from tests.library.support.proxy import faulty_proxy
 from tests.library.support.servers import RealLane, RealServer
 from tests.library.support.waiting import eventually
-from tta_agent_coordination._redis.script import load
+from tta_agent_coordination._redis.breaker_scripts import breaker_renew, breaker_trip
+from tta_agent_coordination._redis.script import load, run, script_names
 from tta_agent_coordination.resilience import CircuitBreaker, CircuitBreakerConfig, CircuitBreakerState
-from tta_agent_coordination.resilience._breaker_shell import ATTEMPTS, Admission
+from tta_agent_coordination.resilience._breaker_shell import ATTEMPTS, Admission, Verdict
 from tta_agent_coordination.resilience._breaker_state import Ticket
 from tta_agent_coordination.testing import ManualClock
 
@@ -332,8 +333,8 @@ async def test_budget_is_never_exceeded_by_one_call(real_lane: RealLane) -> None
     for generation, began, _ in runs:
         at_once = [other for other in runs if other[0] == generation and other[1] <= began < other[2]]
         assert len(at_once) <= CONFIG.half_open_max_calls
-    for generation in {run[0] for run in runs}:
-        assert sum(run[0] == generation for run in runs) <= CONFIG.half_open_max_calls
+    for generation in {other[0] for other in runs}:
+        assert sum(other[0] == generation for other in runs) <= CONFIG.half_open_max_calls
 
 
 async def test_killed_process_gives_its_probes_back(real_lane: RealLane) -> None:
@@ -448,22 +449,90 @@ async def test_nothing_is_shown_without_a_name(tta_mock: AsyncMock) -> None:
 
 
 async def test_store_whose_clock_went_back_refuses_a_probe_and_does_not_hang(
-    make_breaker: MakeBreaker, clock: ManualClock
+    make_breaker: MakeBreaker, clock: ManualClock, client: Any
 ) -> None:
     """Broken: an answer that is older than what is known makes a call ask for its slot for ever."""
-    breaker, other = make_breaker(), make_breaker()
+    breaker = make_breaker()
     await trip(breaker)
     clock.advance(60)
     await breaker.call(succeed)
+    await client.flushall()
     clock.advance(-1)
-    await other.initialize()
-    await other.reset()
     error = await refused(breaker)
     assert "HALF_OPEN" in str(error)
     assert error.retry_after is None
     clock.advance(2)
     assert await breaker.call(succeed) == "fine"
+    assert await breaker.call(succeed) == "fine"
     assert await breaker.get_state() == "closed"
+
+
+@pytest.mark.parametrize("seconds", [1, 3_600])
+async def test_store_whose_clock_went_back_still_tells_who_closed(
+    make_breaker: MakeBreaker, clock: ManualClock, seconds: float
+) -> None:
+    """Broken: for as long as a clock was ahead, a process does not believe that others closed the breaker."""
+    breaker, other = make_breaker(), make_breaker()
+    await trip(breaker)
+    server = ManualClock(clock.now_us())
+    for one in (breaker, other):
+        assert one._shell.link is not None
+        one._shell.link._clock = server
+    clock.advance(1)
+    server.advance(seconds + 1)
+    await breaker.initialize()
+    server.advance(-seconds)
+    await other.initialize()
+    await other.reset()
+    clock.advance(60)
+    assert await breaker.call(succeed) == "fine"
+    assert await breaker.get_state() == "closed"
+
+
+async def test_full_server_takes_what_is_shared(private_server: RealServer, clock: ManualClock) -> None:
+    """Broken: a full server that refuses counters counts as one that is down, and nothing is shared."""
+    lane = RealLane(port=private_server.port)
+    config = CircuitBreakerConfig(failure_threshold=3, timeout_seconds=60)
+    one, other = (CircuitBreaker(lane.client(), "svc", config, clock=clock) for _ in range(2))
+    client: Any = lane.client()
+    for name in script_names():
+        await client.execute_command("SCRIPT LOAD", load(name).text)
+    await client.execute_command("CONFIG", "SET", "maxmemory", "1")
+    await one.call(succeed)
+    await one.call(succeed)
+    clock.advance(2)
+    await one.call(succeed)
+    await trip(one)
+    assert await one.get_state() == "open"
+    await other.initialize()
+    assert await other.get_state() == "open"
+    clock.advance(60)
+    shell = other._shell
+    admission = await shell.admit(None)
+    assert isinstance(admission, Admission)
+    renewed = breaker_renew(
+        shell._keys,
+        probe=admission.probe,
+        generation=admission.generation,
+        lease_us=20_000_000,
+        now_us=str(clock.now_us()),
+    )
+    assert (await run(client, renewed)).deadline_us == clock.now_us() + 20_000_000
+    await shell.conclude(admission, Verdict.FAILED)
+    earlier = breaker_trip(
+        shell._keys,
+        generation=shell.view.generation,
+        now_us=str(clock.now_us()),
+        age_us=1_000_000,
+        failures=1,
+        ttl_ms=86_400_000,
+    )
+    assert (await run(client, earlier)).record.age == 1
+    for breaker in (one, other):
+        assert breaker._shell.link is not None
+        assert breaker._shell.link.up
+        await breaker.aclose()
+    await lane.close()
 
 
 async def test_opening_by_hand_gives_up_where_somebody_closes_every_time(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from typing import Any
 
 import pytest
@@ -115,7 +116,12 @@ async def test_foreign_messages_do_not_end_the_subscription(make_breaker: MakeBr
     one, other = make_breaker(), make_breaker()
     async with other:
         await eventually("it listens", lambda: _listens(client))
-        for message in (b"\xff", b"hello", b"open|1|1|1|nobody"):
+        long = b"9" * 400  # a number that no float holds
+        odd = [
+            b"open|" + b"|".join(numbers) + b"|svc"
+            for numbers in set(itertools.permutations((long, b"1", b"1")))
+        ]
+        for message in (b"\xff", b"hello", b"open|1|1|1|nobody", *odd):
             await client.publish("ao:cb:changes", message)
         await trip(one)
         await eventually("the opening arrived", lambda: other._state == "open")

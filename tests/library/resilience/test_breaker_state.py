@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from tests.library.resilience.reference import Reference
 from tta_agent_coordination.resilience import CircuitBreakerConfig, CircuitBreakerState
 from tta_agent_coordination.resilience import _breaker_state as core
-from tta_agent_coordination.resilience._breaker_state import Foreign, Publish, Record, Step, Ticket, View
+from tta_agent_coordination.resilience._breaker_state import (
+    LATEST_US,
+    Foreign,
+    Publish,
+    Record,
+    Step,
+    Ticket,
+    View,
+)
 
 CLOSED, OPEN, HALF_OPEN = CircuitBreakerState
 CONFIG = CircuitBreakerConfig()
@@ -197,6 +205,22 @@ def test_answer_that_was_overtaken_is_dropped() -> None:
     assert answered(view, late) == Step(view=view)
     same_moment = replace(record(CLOSED, 6), now_us=2_000)
     assert answered(view, same_moment) == Step(view=view)
+
+
+def test_newer_generation_counts_whatever_the_clock_says() -> None:
+    """Broken: after a step of the server's clock a process ignores what others decided."""
+    view = View(state=OPEN, generation=7, stamp_us=2_000, confirmed=True)
+    assert answered(view, replace(record(CLOSED, 8), now_us=1_999)).view.state is CLOSED
+
+
+@pytest.mark.parametrize(("late_us", "is_news"), [(LATEST_US, False), (LATEST_US + 1, True)])
+def test_answer_older_than_any_answer_is_of_a_clock_that_was_set_back(late_us: int, is_news: bool) -> None:
+    """Broken: until a clock that was set back has caught up, no answer of the store is believed."""
+    view = View(state=CLOSED, generation=7, stamp_us=10 * LATEST_US, confirmed=True)
+    late = replace(record(OPEN, 6), now_us=view.stamp_us - late_us)
+    assert (answered(view, late).view.state is OPEN) == is_news
+    pushed = core.step(view, core.Answered(record=late, pushed=True), NOW, CONFIG)
+    assert pushed == Step(view=view)
 
 
 def test_missing_record_never_closes_a_breaker() -> None:

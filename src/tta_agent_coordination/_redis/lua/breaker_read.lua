@@ -22,6 +22,8 @@ end
 if ARGV[1] == '' then
   counters = redis.call('GET', METRICS) or ''
 else
+  -- The DEL comes first: a deletion is never refused, and lets the SET pass at maxmemory.
+  redis.call('DEL', METRICS)
   redis.call('SET', METRICS, ARGV[1], 'PX', 604800000)
 end
 local reply = answer('ok')

@@ -17,5 +17,7 @@ local generation = tonumber(redis.call('HGET', SHARED, 'generation') or '0')
 local before = tonumber(redis.call('ZSCORE', PROBES, probe) or '0')
 if generation ~= tonumber(ARGV[3]) or before <= now then return {'lost', ''} end
 local deadline = math.max(before, now + tonumber(ARGV[4]))
+-- The ZREM comes first so that a full server cannot refuse the ZADD.
+redis.call('ZREM', PROBES, probe)
 redis.call('ZADD', PROBES, text(deadline), probe)
 return {'held', text(deadline)}

@@ -22,6 +22,7 @@ if generation ~= tonumber(ARGV[1]) then return answer('stale') end
 local opened = now - tonumber(ARGV[3])
 if state == 'open' then
   if opened < since then
+    redis.call('HDEL', SHARED, 'since')
     redis.call('HSET', SHARED, 'since', text(opened))
     since = opened
   end

@@ -30,6 +30,8 @@ if lane_answer then return lane_answer end
 redis.call('ZCARD', SUSPECTS)
 redis.call('SCARD', INDEX)
 redis.call('SCARD', CAPABILITIES)
+-- A deletion comes first: it is never refused, and lets heartbeats pass at maxmemory. No name holds a line's end.
+redis.call('ZREM', DUE, '\n')
 local due = text(now + tonumber(TTL_US))
 local ttl_ms = text(math.max(1, math.floor(tonumber(TTL_US) / 1000)))
 local seen, key = '|' .. TTL_US .. '|' .. now_text .. '|', 8
@@ -44,7 +46,8 @@ for i = 7, #ARGV, 5 do
   if not epoch then
     lines[#lines + 1] = 'gone|' .. name
   elseif epoch ~= mine then
-    lines[#lines + 1] = 'superseded|' .. name
+    -- An older one is what a failover, or a restart with older data, brought back: ours had its place already.
+    lines[#lines + 1] = (tonumber(epoch) < tonumber(mine) and 'gone|' or 'superseded|') .. name
   else
     if flags ~= '' and flags ~= 'd' then
       flags = flags == 'sd' and 'd' or ''

@@ -32,7 +32,8 @@ if lane_answer then return lane_answer end
 redis.call('ZCARD', DUE)
 redis.call('SCARD', INDEX)
 redis.call('SCARD', CAPABILITIES)
-local last = tonumber(redis.call('GET', EPOCHS) or '0')
+local last = tonumber(redis.call('GET', EPOCHS) or '0') or 0
+if not (last >= 0 and last < 9007199254740992) then last = 0 end
 local _, _, _, _, previous = read_member(name)
 local ttl_ms = text(math.max(1, math.floor(tonumber(ttl) / 1000)))
 local epoch = text(math.max(now, last + 1))

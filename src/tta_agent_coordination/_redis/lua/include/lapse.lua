@@ -19,18 +19,19 @@ local function lapse()
   local lapsed = redis.call('ZCARD', SUSPECTS) + redis.call('ZCOUNT', DUE, '-inf', now_text)
   local total = redis.call('ZCARD', SUSPECTS) + redis.call('ZCARD', DUE)
   local more = #late == 400
-  local pause = redis.call('GET', PAUSE)
+  local pause = redis.pcall('GET', PAUSE)
+  pause = type(pause) == 'string' and tonumber(pause)
   if total < 20 or 2 * lapsed < total then
     if pause then redis.call('DEL', PAUSE) end
   elseif #dead > 0 then
     -- So many at once: the store stood still, or the way to it. The pause is remembered past its end, so that
     -- it comes once for one lapse.
     if not pause then
-      pause = text(now + 2 * ttl)
-      redis.call('SET', PAUSE, pause, 'PX', text(math.max(1, math.floor(20 * ttl / 1000))))
+      pause = now + 2 * ttl
+      redis.call('SET', PAUSE, text(pause), 'PX', text(math.max(1, math.floor(20 * ttl / 1000))))
       tell('expiry_paused', '', '0', now_text, text(total), text(lapsed))
     end
-    if now < tonumber(pause) then return more end
+    if now < pause then return more end
   end
   for _, name in ipairs(dead) do
     local epoch, _, seen, flags, status = read_member(name)
