@@ -63,6 +63,11 @@ def test_where_no_test_needs_a_server_none_is_deselected(tmp_path: Path) -> None
     assert "deselected" not in ended.stdout
 
 
+BETWEEN = """
+def pytest_runtestloop(session):
+    open(__file__).close()
+"""
+
 OPENING = """
 import pytest
 
@@ -83,6 +88,7 @@ def test_others(name):
 def test_only_ours_must_name_an_encoding(tmp_path: Path) -> None:
     """A mutant that leaves it to the machine is noticed on every machine; others' code is as it is."""
     (tmp_path / "test_it.py").write_text(OPENING, encoding="utf-8")
+    (tmp_path / "conftest.py").write_text(BETWEEN, encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     words = [
