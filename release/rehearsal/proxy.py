@@ -5,15 +5,17 @@ rehearsal needs no network, or the name of what does.
 """
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import h11
 
+from release.rehearsal.wire import receive, send
+
 __all__ = ["Proxy"]
 
+_LOOPBACK = "127.0.0.1"
 _READ = 1 << 16
 _HTTPS = 443
 
@@ -31,7 +33,7 @@ class Proxy:
 
     async def start(self) -> asyncio.Server:
         """Listen on a free port of 127.0.0.1."""
-        return await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        return await asyncio.start_server(self._connected, _LOOPBACK)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -42,34 +44,27 @@ class Proxy:
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        wire = h11.Connection(h11.SERVER)
-        while (event := wire.next_event()) is h11.NEED_DATA:
-            wire.receive_data(await reader.read(_READ))
-        if not isinstance(event, h11.Request):
+        conversation = h11.Connection(h11.SERVER)
+        asked = await receive(conversation, reader, writer)
+        if not isinstance(asked, h11.Request):
             return
-        target = event.target.decode("latin-1")
-        name = _asked(event.method, target)
-        port = self.routes.get(name) if event.method == b"CONNECT" else None
+        name = _asked(asked.method, asked.target.decode())
+        port = self.routes.get(name) if asked.method == b"CONNECT" else None
         if port is None:
             self.refused[name] += 1
             body = f"the rehearsal has no network: {name} is not part of it\n".encode()
             headers = [("content-length", str(len(body))), ("connection", "close")]
-            writer.write(
-                wire.send(h11.Response(status_code=403, headers=headers, reason="Not in the rehearsal"))
-                or b""
-            )
-            writer.write(wire.send(h11.Data(data=body)) or b"")
-            writer.write(wire.send(h11.EndOfMessage()) or b"")
+            start = h11.Response(status_code=403, headers=headers, reason="Not in the rehearsal")
+            send(conversation, writer, start, h11.Data(data=body))
             await writer.drain()
             return
         self.passed[name] += 1
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+        there_reader, there_writer = await asyncio.open_connection(_LOOPBACK, port)
         # h11 wants to have seen the end of the request before it switches protocol.
-        while not isinstance(event := wire.next_event(), h11.EndOfMessage):
-            if event is h11.NEED_DATA:
-                wire.receive_data(await reader.read(_READ))
-        writer.write(wire.send(h11.Response(status_code=200, headers=[])) or b"")
-        early, _ = wire.trailing_data
+        while not isinstance(await receive(conversation, reader, writer), h11.EndOfMessage):
+            pass
+        send(conversation, writer, h11.Response(status_code=200, headers=[]))
+        early, _ = conversation.trailing_data
         there_writer.write(early)
         try:
             await asyncio.gather(_pipe(reader, there_writer), _pipe(there_reader, writer))
@@ -87,9 +82,7 @@ def _asked(method: bytes, target: str) -> str:
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Hand bytes on until one side ends, then end the other."""
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(_READ):
-            writer.write(data)
-            await writer.drain()
-    with contextlib.suppress(ConnectionError, OSError):
-        writer.close()
+    while data := await reader.read(_READ):
+        writer.write(data)
+        await writer.drain()
+    writer.close()

@@ -122,7 +122,7 @@ def _entry(project: Project, file: Stored, index_host: str, files_host: str) -> 
         "hashes": {"sha256": file.sha256},
         "requires-python": file.requires_python,
         "size": file.size,
-        "upload-time": file.uploaded.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "upload-time": file.uploaded.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "yanked": False if file.yanked is None else file.yanked or True,
         "core-metadata": inside,
         "data-dist-info-metadata": inside,

@@ -20,6 +20,7 @@ class Stored:
     blake2_256: str
     size: int
     uploaded: dt.datetime
+    """UTC."""
     metadata: bytes
     requires_python: str | None
     publisher: str

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import h11
 
-__all__ = ["Handler", "Request", "Response", "json_response", "serve"]
+__all__ = ["Handler", "Request", "Response", "json_response", "receive", "send", "serve"]
 
 _READ = 1 << 16
 """Bytes asked of a socket at once."""
@@ -78,7 +78,7 @@ async def serve(handler: Handler, tls: ssl.SSLContext | None = None) -> asyncio.
         finally:
             writer.close()
 
-    return await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    return await asyncio.start_server(connected, "127.0.0.1", ssl=tls)
 
 
 async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
@@ -95,7 +95,7 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
             return
         response = await handler(request)
         await _answer(wire, writer, response, head=request.method == "HEAD")
-        if wire.our_state is h11.MUST_CLOSE or wire.their_state is not h11.DONE:
+        if wire.their_state is not h11.DONE:  # one side wants to close, which h11 says of both
             return
         wire.start_next_cycle()
 
@@ -104,30 +104,20 @@ async def _request(
     wire: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> Request | None:
     """The next whole request, or None when the client closed."""
-    head: h11.Request | None = None
+    head = await receive(wire, reader, writer)
+    if not isinstance(head, h11.Request):
+        return None
     body = bytearray()
-    while True:
-        event = wire.next_event()
-        if event is h11.NEED_DATA:
-            if wire.they_are_waiting_for_100_continue:
-                writer.write(wire.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
-            wire.receive_data(await reader.read(_READ))
-        elif isinstance(event, h11.Request):
-            head = event
-        elif isinstance(event, h11.Data):
-            body += event.data
-            if len(body) > MAX_BODY:
-                raise h11.RemoteProtocolError("the request is too large", error_status_hint=413)
-        elif isinstance(event, h11.EndOfMessage) and head is not None:
-            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-            return Request(
-                method=head.method.decode("ascii"),
-                target=head.target.decode("ascii"),
-                headers=headers,
-                body=bytes(body),
-            )
-        else:
-            return None
+    while isinstance(event := await receive(wire, reader, writer), h11.Data):
+        body += event.data
+        if len(body) > MAX_BODY:
+            raise h11.RemoteProtocolError("the request is too large", error_status_hint=413)
+    return Request(
+        method=head.method.decode(),
+        target=head.target.decode(),
+        headers={name.decode(): value.decode("latin-1") for name, value in head.headers},
+        body=bytes(body),
+    )
 
 
 async def _answer(
@@ -137,11 +127,29 @@ async def _answer(
     headers = [*response.headers.items(), ("content-length", str(len(response.body)))]
     reason = response.reason if response.reason is not None else HTTPStatus(response.status).phrase
     start = h11.Response(status_code=response.status, headers=headers, reason=reason)
-    writer.write(wire.send(start) or b"")
-    if response.body and not head:
-        writer.write(wire.send(h11.Data(data=response.body)) or b"")
-    writer.write(wire.send(h11.EndOfMessage()) or b"")
+    body = [] if head else [h11.Data(data=response.body)]
+    send(wire, writer, start, *body, h11.EndOfMessage())
     await writer.drain()
+
+
+async def receive(
+    wire: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+    """What the client says next; its connection is read as far as that takes.
+
+    Raises:
+        h11.RemoteProtocolError: it does not speak HTTP.
+    """
+    while (event := wire.next_event()) is h11.NEED_DATA:
+        if wire.they_are_waiting_for_100_continue:
+            send(wire, writer, h11.InformationalResponse(status_code=100, headers=[]))
+        wire.receive_data(await reader.read(_READ))
+    return event
+
+
+def send(wire: h11.Connection, writer: asyncio.StreamWriter, *events: h11.Event) -> None:
+    """Write events as the bytes they are in HTTP."""
+    writer.writelines(filter(None, map(wire.send, events)))
 
 
 def _plain(status: int, text: str) -> Response:

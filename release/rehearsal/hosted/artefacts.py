@@ -61,8 +61,8 @@ def _upload(store: Path, environ: Mapping[str, str]) -> str:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
     (store / number / _NAME).write_text(name, encoding="utf-8")
-    with Path(environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8", newline="\n") as output:
-        output.write(f"artifact-id={number}\n")
+    with Path(environ["GITHUB_OUTPUT"]).open("ab") as output:
+        output.write(f"artifact-id={number}\n".encode())
     return f"artefact {number}, {name}: {len(files)} files"
 
 
@@ -104,15 +104,10 @@ def _download(store: Path, environ: Mapping[str, str]) -> str:
         if not number.isdecimal() or not (store / number / _NAME).is_file():
             raise _FailedError(f"there is no artefact {number!r}")
     into = len(asked) == 1 or environ["ARTIFACT_MERGE_MULTIPLE"] == "true"
-    names = [(store / number / _NAME).read_text(encoding="utf-8") for number in asked]
-    for number, name in zip(asked, names, strict=True):
-        shutil.copytree(
-            store / number / _FILES,
-            target if into else target / name,
-            copy_function=shutil.copyfile,
-            dirs_exist_ok=True,
-        )
-    return f"downloaded {', '.join(names)}"
+    names = {number: (store / number / _NAME).read_text(encoding="utf-8") for number in asked}
+    for number, name in names.items():
+        shutil.copytree(store / number / _FILES, target if into else target / name, dirs_exist_ok=True)
+    return f"downloaded {', '.join(names.values())}"
 
 
 if __name__ == "__main__":

@@ -141,7 +141,8 @@ def problems(uses: Iterable[tuple[str, Step]], pins: Mapping[str, Pin]) -> list[
             found.append(_problem("stand-in", where, what, "write one"))
         elif pin is None or commit != pin.sha:
             what = f"{step.uses} is not the commit of {FILE}, which the stand-in is for"
-            found.append(_problem("pinned", where, what, "move the pin after reading what changed; look at"))
+            remedy = "use the pinned commit, or read what the action changed and follow it"
+            found.append(_problem("pinned", where, what, remedy))
         elif unknown := sorted(set(step.settings) - set(known.inputs)):
             what = f"the stand-in for {action} does not know {', '.join(unknown)}"
             found.append(_problem("input", where, what, "teach it what the action does with them"))
@@ -167,9 +168,8 @@ def install(folder: Path, tools: Tools, pins: Mapping[str, Pin]) -> list[str]:
     for action in sorted(set(KNOWN) & set(pins)):
         place = folder / action
         place.mkdir(parents=True)
-        text = json.dumps(_action(action, KNOWN[action], words), indent=2)
         # JSON is YAML too, and needs nobody to think about quoting.
-        (place / "action.yml").write_text(text, encoding="utf-8", newline="\n")
+        (place / "action.yml").write_bytes(json.dumps(_action(action, KNOWN[action], words)).encode())
         told += ["--local-repository", f"{action}@{pins[action].sha}={place}"]
     return told
 
@@ -191,7 +191,7 @@ def _action(action: str, known: _StandIn, words: Mapping[str, str]) -> dict[str,
 
 
 def _program(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+    path.write_bytes(text.encode())
     path.chmod(0o755)
 
 

@@ -155,10 +155,10 @@ class _Pen:
         """The job's `env:`, where it is told something."""
         told: dict[str, str] = {}
         if any((grant.scope, grant.access) == ("id-token", "write") for grant in job.grants):
-            told |= self._asked.grant(job)
+            told.update(self._asked.grant(job))
             why.add(Difference.GRANT)
         if job.id in self._asked.trust:
-            told |= self._asked.trust[job.id]
+            told.update(self._asked.trust[job.id])
             why.add(Difference.TRUST)
         if told and "env" in job.keys:
             self._refuse(number, "job-env", f"job {job.id} has an `env:` of its own, and needs another")
@@ -167,7 +167,7 @@ class _Pen:
 
     def _axis(self, number: int, axis: re.Match[str], why: set[Difference]) -> str:
         versions = axis[3].split(", ")
-        kept = [version for version in versions if version.strip('"') in self._asked.tested]
+        kept = [version for version in versions if version.replace('"', "") in self._asked.tested]
         if not kept:
             self._refuse(number, "python", f"none of {axis[3]} can be tested here")
         if kept != versions:

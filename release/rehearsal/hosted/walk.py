@@ -67,8 +67,8 @@ def walk(context: Context, course: Course) -> list[Ran]:
     stand_ins = standins.install(place / "actions", tools, pinned)
     store.mkdir()
     file, told = place / course.facts.workflow, place / "event.json"
-    file.write_text(copy.text, encoding="utf-8", newline="\n")
-    told.write_text(run.event(course.facts, course.tag, course.sha), encoding="utf-8")
+    file.write_bytes(copy.text.encode())
+    told.write_bytes(run.event(course.facts, course.tag, course.sha).encode())
     words = run.act_words(
         act,
         workflow=file,

@@ -7,7 +7,6 @@ certificate was logged (an SCT) follows RFC 6962, section 3.2.
 import base64
 import binascii
 import datetime as dt
-import struct
 from collections.abc import Callable, Mapping
 
 from cryptography import x509
@@ -31,6 +30,11 @@ LIFE = dt.timedelta(minutes=10)
 _SCT_LIST = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 _FULCIO = "1.3.6.1.4.1.57264.1."
 _HOST = "https://github.com/"
+_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+"""All that a certificate may say its key is for (RFC 5280, section 4.2.1.3)."""
 
 
 class _Signing(BaseModel):
@@ -91,7 +95,7 @@ class CertificateAuthority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now)
             .not_valid_after(now + LIFE)
-            .add_extension(_usage(sign_certificates=False), critical=True)
+            .add_extension(_usage("digital_signature"), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(
@@ -119,15 +123,16 @@ class CertificateAuthority:
         issuer = hashes.Hash(hashes.SHA256())
         issuer.update(public_bytes(self._key.public_key()))
         entry = issuer.finalize() + len(logged).to_bytes(3) + logged
-        signed = self.log.sign(struct.pack("!BBQH", 0, 0, stamp, 1) + entry + struct.pack("!H", 0))
+        signed = self.log.sign(bytes([0, 0]) + stamp.to_bytes(8) + bytes([0, 1]) + entry + bytes(2))
         sct = (
-            struct.pack("!B32sQH", 0, self.log.key_id, stamp, 0)
+            bytes([0])
+            + self.log.key_id
+            + stamp.to_bytes(8)
+            + bytes(2)
             + bytes([4, 3])  # SHA-256, ECDSA
-            + struct.pack("!H", len(signed))
-            + signed
+            + _sized(signed)
         )
-        inside = struct.pack("!H", len(sct)) + sct
-        return asn1.encode_der(struct.pack("!H", len(inside)) + inside)
+        return asn1.encode_der(_sized(_sized(sct)))
 
     def _self_signed(self) -> x509.Certificate:
         name = x509.Name(
@@ -146,7 +151,7 @@ class CertificateAuthority:
             .not_valid_before(self.since)
             .not_valid_after(self.since + dt.timedelta(days=3650))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(sign_certificates=True), critical=True)
+            .add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
             .add_extension(identifier, critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -187,18 +192,13 @@ def _requested_key(body: bytes) -> ec.EllipticCurvePublicKey | None:
     return key if proved and isinstance(key, ec.EllipticCurvePublicKey) else None
 
 
-def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not sign_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=sign_certificates,
-        crl_sign=sign_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _usage(*allowed: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**{name: name in allowed for name in _USAGES})
+
+
+def _sized(data: bytes) -> bytes:
+    """A vector of TLS: its length before it."""
+    return len(data).to_bytes(2) + data
 
 
 def _pem(certificate: x509.Certificate) -> str:

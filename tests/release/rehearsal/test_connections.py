@@ -2,23 +2,23 @@
 
 import asyncio
 import socket
+import ssl
 import struct
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import h11
 import pytest
 
-from release.indexes import INDEXES, IndexName
 from release.rehearsal import wire, world
 from release.rehearsal.proxy import Proxy
+from release.rehearsal.tls import Authority
 from release.rehearsal.wire import Request, Response
 from release.rehearsal.world import World
 from tests.release.rehearsal.support import FACTS
 
-HOST = INDEXES[IndexName.PYPI].hosts[0]
 PATIENCE_S = 30.0
 
 
@@ -35,14 +35,6 @@ def port_of(url: str) -> int:
 
 def connected(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition that another thread brings about."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "the other side never came so far"
-        time.sleep(0.01)
 
 
 async def answered(request: Request) -> Response:
@@ -90,6 +82,52 @@ async def test_wire_hands_a_request_on_as_it_came() -> None:
     assert said.startswith(b"HTTP/1.1 201 Created\r\n")
     assert b"\r\ncontent-type: application/json\r\n" in said
     assert said.endswith(b'\r\ncontent-length: 8\r\n\r\n{"a": 1}')
+
+
+async def test_wire_reads_a_body_that_comes_in_parts() -> None:
+    """A wheel is longer than what a socket gives at once."""
+    seen: list[Request] = []
+
+    async def answer(request: Request) -> Response:
+        seen.append(request)
+        return Response(status=400, headers={"X-Why": "so"}, reason="File already exists")
+
+    body = bytes(range(256)) * 2000
+    head = b"POST /x HTTP/1.1\r\nhost: x\r\nx-who: \xe9\r\ncontent-length: %d\r\n\r\n" % len(body)
+    said = await said_by(await wire.serve(answer), head, body)
+    assert [request.body for request in seen] == [body]
+    assert seen[0].headers["x-who"] == "é"
+    assert said == b"HTTP/1.1 400 File already exists\r\nX-Why: so\r\ncontent-length: 0\r\n\r\n"
+
+
+async def test_wire_answers_over_tls_as_the_host_it_was_asked_for(tmp_path: Path) -> None:
+    """Under a certificate of the rehearsal's authority alone."""
+    authority = Authority()
+    trusting = ssl.create_default_context(cafile=authority.write(tmp_path / "authority.pem"))
+    server = await wire.serve(answered, authority.server(["one.invalid", "there.invalid"]))
+    port = int(server.sockets[0].getsockname()[1])
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=trusting, server_hostname="there.invalid"
+    )
+    writer.write(b"GET / HTTP/1.1\r\nhost: there.invalid\r\nconnection: close\r\n\r\n")
+    assert (await reader.read()).endswith(b"\r\n\r\nGET")
+    writer.close()
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        await asyncio.open_connection("127.0.0.1", port, ssl=trusting, server_hostname="else.invalid")
+    server.close()
+    await server.wait_closed()
+
+
+async def test_wire_ends_a_connection_that_an_answer_ends() -> None:
+    """The client was told so, and another question would get no answer."""
+
+    async def last(request: Request) -> Response:
+        return Response(status=200, headers={"connection": "close"}, body=request.method.encode())
+
+    told = complaints()
+    said = await said_by(await wire.serve(last), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 2)
+    assert said.count(b"HTTP/1.1 200 OK") == 1
+    assert told == []
 
 
 async def test_wire_answers_the_question_for_a_head_without_the_body() -> None:
@@ -173,15 +211,81 @@ def test_the_world_ends_while_a_client_keeps_its_connection(tmp_path: Path) -> N
     assert started.failures == []
 
 
-def test_the_proxy_reads_a_request_to_its_end_before_it_switches(running: World) -> None:
+@asynccontextmanager
+async def asking(
+    proxy: Proxy, head: str = ""
+) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A client of this proxy that has asked for there.invalid."""
+    server = await proxy.start()
+    host, port = server.sockets[0].getsockname()
+    assert host == "127.0.0.1"
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(f"CONNECT there.invalid:443 HTTP/1.1\r\nhost: there.invalid\r\n{head}\r\n".encode())
+    yield reader, writer
+    writer.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_the_proxy_reads_a_request_to_its_end_before_it_switches() -> None:
     """What belongs to the request would otherwise be sent on as the first bytes of the conversation."""
-    before = running.proxy.passed[HOST]
-    head = f"CONNECT {HOST}:443 HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 4\r\n\r\n".encode()
-    with connected(port_of(running.proxy_url)) as client:
-        client.sendall(head)
-        until(lambda: running.proxy.passed[HOST] > before)
-        client.sendall(b"body")
-        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+    reached = asyncio.Event()
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        await _echo(reader, writer)
+
+    there = await asyncio.start_server(echo, "127.0.0.1", 0)
+    proxy = Proxy({"there.invalid": int(there.sockets[0].getsockname()[1])})
+    async with asking(proxy, "content-length: 4\r\n") as (reader, writer):
+        await asyncio.wait_for(reached.wait(), PATIENCE_S)
+        writer.write(b"body")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        for said in (b"hello", b"again"):
+            writer.write(said)
+            assert await reader.readexactly(5) == said
+        writer.write_eof()
+        assert await reader.read() == b""
+    there.close()
+    await there.wait_closed()
+
+
+async def test_the_proxy_connects_to_nothing_but_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the name, and whatever the machine takes `localhost` for."""
+    asked: list[tuple[object, ...]] = []
+
+    async def refuse(*words: object) -> None:
+        asked.append(words)
+        raise ConnectionRefusedError
+
+    async with asking(Proxy({"there.invalid": 9})) as (reader, _):
+        monkeypatch.setattr(asyncio, "open_connection", refuse)
+        assert await reader.read() == b""
+    assert asked == [("127.0.0.1", 9)]
+
+
+async def test_a_client_that_is_killed_ends_its_conversation_and_nothing_else() -> None:
+    """The other side hears of the end, and nobody of a defect."""
+    ended = asyncio.Event()
+
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        await reader.read()
+        writer.close()
+        ended.set()
+
+    told = complaints()
+    there = await asyncio.start_server(wait, "127.0.0.1", 0)
+    proxy = Proxy({"there.invalid": int(there.sockets[0].getsockname()[1])})
+    async with asking(proxy) as (reader, writer):
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
+        own: socket.socket = writer.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        await asyncio.wait_for(ended.wait(), PATIENCE_S)
+    there.close()
+    await there.wait_closed()
+    assert told == []
 
 
 async def test_the_proxy_counts_what_it_refused() -> None:
@@ -190,9 +294,17 @@ async def test_the_proxy_counts_what_it_refused() -> None:
     for target in ("a.invalid:443", "A.invalid:443", "a.invalid:8443"):
         said = await said_by(await proxy.start(), f"CONNECT {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
         assert said.startswith(b"HTTP/1.1 403 Not in the rehearsal\r\n")
-    assert said.endswith(b"\r\n\r\nthe rehearsal has no network: a.invalid:8443 is not part of it\n")
-    await said_by(await proxy.start(), b"GET http://there.invalid/x HTTP/1.1\r\nhost: x\r\n\r\n")
-    assert proxy.refused == {"a.invalid": 2, "a.invalid:8443": 1, "there.invalid": 1}
+    text = b"the rehearsal has no network: a.invalid:8443 is not part of it\n"
+    headers = b"content-length: %d\r\nconnection: close\r\n" % len(text)
+    assert said == b"HTTP/1.1 403 Not in the rehearsal\r\n" + headers + b"\r\n" + text
+    for host in (b"there.invalid", b"there.invalid:80", b"there.invalid:443"):
+        await said_by(await proxy.start(), b"GET http://%s/x HTTP/1.1\r\nhost: x\r\n\r\n" % host)
+    assert proxy.refused == {
+        "a.invalid": 2,
+        "a.invalid:8443": 1,
+        "there.invalid": 2,
+        "there.invalid:443": 1,
+    }
     assert proxy.passed == {}
 
 

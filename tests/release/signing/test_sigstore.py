@@ -1,8 +1,11 @@
 """The embedded Sigstore's own decisions; that real clients take its answers, the other tests here show."""
 
 import base64
+import datetime as dt
 import hashlib
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 from sigstore._internal import merkle  # pyright: ignore[reportMissingModuleSource]
@@ -110,6 +114,61 @@ def test_a_certificate_says_of_the_job_what_the_public_one_says(asked: Asked) ->
     assert said == {f"1.3.6.1.4.1.57264.1.{number}": text for number, text in wanted.items()}
 
 
+MADE = dt.datetime(2026, 1, 2, 3, 4, 5, 999_999, tzinfo=dt.UTC)
+SECOND = MADE.replace(microsecond=0)
+
+
+def said(certificate: x509.Certificate) -> dict[type[x509.ExtensionType], tuple[bool, x509.ExtensionType]]:
+    """Kind of extension -> whether who does not know it must refuse, and what it says."""
+    return {type(each.value): (each.critical, each.value) for each in certificate.extensions}
+
+
+def usages(certificate: x509.Certificate) -> set[str]:
+    """What its key may be used for."""
+    usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment")
+    return {name for name in (*names, "key_agreement", "key_cert_sign", "crl_sign") if getattr(usage, name)}
+
+
+def test_the_authority_signs_certificates_and_nothing_else() -> None:
+    """Valid before the first certificate is made, and no authority below it may make others."""
+    root = CertificateAuthority(lambda: MADE, dict).root
+    assert root.subject.rfc4514_string() == "CN=sigstore,O=release rehearsal"
+    assert root.issuer == root.subject
+    root.verify_directly_issued_by(root)
+    since = SECOND - dt.timedelta(hours=1)
+    assert root.not_valid_before_utc == since
+    assert root.not_valid_after_utc == since + dt.timedelta(days=3650)
+    assert usages(root) == {"key_cert_sign", "crl_sign"}
+    found = said(root)
+    assert found[x509.BasicConstraints] == (True, x509.BasicConstraints(ca=True, path_length=0))
+    assert {kind: critical for kind, (critical, _) in found.items()} == {
+        x509.BasicConstraints: True,
+        x509.KeyUsage: True,
+        x509.SubjectKeyIdentifier: False,
+    }
+
+
+def test_a_certificate_is_for_signing_alone() -> None:
+    """From the second in which it is made; a client that knows only the public parts can read it."""
+    authority = CertificateAuthority(lambda: MADE, dict)
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    made = authority.issue(key, Verified(claims={"job_workflow_ref": "somebody/demo"}))
+    assert made.not_valid_before_utc == SECOND
+    assert usages(made) == {"digital_signature"}
+    found = said(made)
+    signing = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
+    assert found[x509.ExtendedKeyUsage] == (False, signing)
+    assert found[x509.SubjectKeyIdentifier] == (False, x509.SubjectKeyIdentifier.from_public_key(key))
+    above = authority.root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(above)
+    assert found[x509.AuthorityKeyIdentifier] == (False, issuer)
+    assert {kind: critical for kind, (critical, _) in found.items() if critical} == {
+        x509.KeyUsage: True,
+        x509.SubjectAlternativeName: True,
+    }
+
+
 def test_a_client_takes_the_trust_root_and_what_it_vouches_for(asked: Asked, tmp_path: Path) -> None:
     """Sigstore's own client reads the file, finds both services, and verifies a certificate with its keys."""
     written = trust.write(tmp_path / "trust.json", asked.authority, TransparencyLog(now))
@@ -141,8 +200,13 @@ async def test_a_token_for_something_else_gets_no_certificate(
 
 
 async def test_without_a_token_there_is_no_certificate(asked: Asked) -> None:
-    """Not as an error of the authority's."""
+    """Not as an error of the authority's; a token that is not said to be one counts for nothing."""
     assert (await asked.ask(csr(), None)).status == 401
+    body = {"certificateSigningRequest": base64.b64encode(csr()).decode()}
+    for scheme, status in (("Basic", 401), ("bearer", 200)):
+        headers = {"authorization": f"{scheme} {asked.token()}"}
+        made = replace(request(SIGNING, body), headers=headers)
+        assert (await asked.authority.handle(made)).status == status
 
 
 async def test_a_request_that_is_none_gets_no_certificate(asked: Asked) -> None:
@@ -150,9 +214,13 @@ async def test_a_request_that_is_none_gets_no_certificate(asked: Asked) -> None:
     rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     for pem in (b"no request", csr(rsa_key)):
         answer = await asked.ask(pem, asked.token())
-        assert (answer.status, json.loads(answer.body)["code"]) == (400, 3)
-        assert "its key did not sign it" in json.loads(answer.body)["message"]
-    for body in ({}, {"certificateSigningRequest": "***"}):
+        assert answer.status == 400
+        assert json.loads(answer.body) == {
+            "code": 3,
+            "message": "The signing request is malformed, or its key did not sign it",
+        }
+    good = base64.b64encode(csr()).decode()
+    for body in ({}, {"certificateSigningRequest": f"*{good}"}):
         got = await asked.authority.handle(request(SIGNING, body, bearer=asked.token()))
         assert got.status == 400
 
@@ -170,7 +238,8 @@ async def test_a_request_that_its_key_did_not_sign_gets_no_certificate(asked: As
 @pytest.mark.parametrize(("method", "path"), [("GET", SIGNING), ("POST", "/api/v2/other")])
 async def test_the_authority_does_one_thing(asked: Asked, method: str, path: str) -> None:
     """What the clients do not ask for is not there."""
-    assert (await asked.authority.handle(request(path, {}, method=method))).status == 404
+    answer = await asked.authority.handle(request(path, {}, method=method))
+    assert (answer.status, json.loads(answer.body)) == (404, {"code": 5, "message": "Not Found"})
 
 
 def proposed(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of JSON
@@ -200,13 +269,15 @@ async def test_a_client_verifies_what_the_log_answers(asked: Asked, tmp_path: Pa
         entry._verify(keys)  # pyright: ignore[reportPrivateUsage]
     ((name, said),) = answers[-1].items()
     body = base64.b64decode(said["body"])
+    assert body == json.dumps(json.loads(body), separators=(",", ":")).encode(), "as the public log writes it"
     assert (name, body) == (hashlib.sha256(b"\0" + body).hexdigest(), log.entries[2])
     envelope = proposed()["spec"]["proposedContent"]["envelope"].encode()
-    assert json.loads(body)["spec"] == {
+    spec = {
         "envelopeHash": {"algorithm": "sha256", "value": hashlib.sha256(envelope).hexdigest()},
         "payloadHash": {"algorithm": "sha256", "value": hashlib.sha256(b"statement").hexdigest()},
         "signatures": [{"signature": "c2ln", "verifier": "cGVt"}],
     }
+    assert json.loads(body) == {"apiVersion": "0.0.1", "kind": "dsse", "spec": spec}
 
 
 @pytest.mark.parametrize(
@@ -223,9 +294,30 @@ async def test_a_client_verifies_what_the_log_answers(asked: Asked, tmp_path: Pa
 async def test_the_log_takes_nothing_else(body: dict[str, object]) -> None:
     """And keeps nothing of it."""
     log = TransparencyLog(now)
-    assert (await log.handle(request(ENTRIES, body))).status == 400
-    assert (await log.handle(request("/api/v1/log", {}, method="GET"))).status == 404
+    answer = await log.handle(request(ENTRIES, body))
+    told = json.loads(answer.body)
+    assert (answer.status, told["code"]) == (400, 400)
+    why = r"error processing entry: (\d validation error.* for _(Entry|Envelope)|.*[Bb]ase64.*)"
+    assert re.fullmatch(why, told["message"])
     assert log.entries == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", ENTRIES, 201),
+        ("POST", f"{ENTRIES}/", 201),
+        ("GET", ENTRIES, 404),
+        ("POST", f"{ENTRIES}X", 404),
+        ("POST", "/api/v1/log", 404),
+    ],
+)
+async def test_the_log_does_one_thing(method: str, path: str, status: int) -> None:
+    """Clients write its address with a slash at the end or without one."""
+    answer = await TransparencyLog(now).handle(request(path, proposed(), method=method))
+    assert answer.status == status
+    if status == 404:
+        assert json.loads(answer.body) == {"code": 404, "message": "not found"}
 
 
 @given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=40), st.data())

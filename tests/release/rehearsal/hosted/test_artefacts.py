@@ -55,11 +55,23 @@ def tree(folder: Path) -> dict[str, str]:
 
 def test_a_folder_comes_back_without_its_own_name(job: Path) -> None:
     """dist and ledger are handed on so: the next job says where they go."""
-    lay(job, {"dist/a.whl": "wheel", "dist/sub/b": "b", "other": "x"})
+    lay(job, {"dist/a.whl": "wheel", "dist/X.tar.gz": "sdist", "dist/sub/b": "b", "other": "x"})
     assert upload(job, "dist-1", "dist") == 0
     assert (job.parent / "output").read_text() == "artifact-id=1\n"
     assert download(job, "1", "back") == 0
-    assert tree(job / "back") == {"a.whl": "wheel", "sub/b": "b"}
+    assert tree(job / "back") == {"a.whl": "wheel", "X.tar.gz": "sdist", "sub/b": "b"}
+
+
+def test_a_step_says_what_it_did(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever reads the log of a job sees which artefacts came and went."""
+    lay(job, {"one/x": "x", "one/y": "y", "Xtra/z": "z"})
+    assert upload(job, "first", "one") == upload(job, "second", "Xtra") == 0
+    assert download(job, "1,2", "back") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "artefact 1, first: 2 files",
+        "artefact 2, second: 1 files",
+        "downloaded first, second",
+    ]
 
 
 def test_a_file_comes_back_under_its_own_name(job: Path) -> None:
@@ -102,7 +114,8 @@ def test_modes_do_not_travel(job: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"ARTIFACT_PATH": "nothing"}, "no files were found under nothing"),
+        ({"ARTIFACT_PATH": "nothing"}, "no files were found under nothing\n"),
+        ({"ARTIFACT_PATH": "nothing\nnowhere"}, "no files were found under nothing, nowhere\n"),
         ({"ARTIFACT_PATH": "dist/*.whl"}, "no patterns"),
         ({"ARTIFACT_IF_NO_FILES_FOUND": "warn"}, "alone"),
         ({"ARTIFACT_NAME": "there"}, "never replaces one"),

@@ -42,11 +42,17 @@ def test_each_job_ends_with_what_its_session_said() -> None:
         ("lint", False, "refused", "2 problems"),
     ]
     assert [each.seconds for each in ends] == pytest.approx([62.5, 3600.25, 59.8e-6])
-    assert [(each.name, each.proved) for each in ran(ends)] == [
-        ("job build", "two files"),
-        ("job test 3.13-2", "10 passed"),
-        ("job lint", "2 problems"),
+    assert [(each.name, each.seconds, each.proved) for each in ran(ends)] == [
+        ("job build", ends[0].seconds, "two files"),
+        ("job test 3.13-2", ends[1].seconds, "10 passed"),
+        ("job lint", ends[2].seconds, "2 problems"),
     ]
+
+
+def test_a_sentence_ends_where_its_words_end() -> None:
+    """A program's line may end with spaces; what it begins with belongs to it."""
+    (job,) = job_ends("[release/build]   | RESULT done build:  two files \t\n")
+    assert job.sentence == " two files"
 
 
 def test_a_failed_job_is_told_by_its_sessions_sentence() -> None:
@@ -70,6 +76,8 @@ def test_a_job_that_failed_beside_its_session_is_told_by_its_last_lines() -> Non
     problem = failure(job_ends(f"{lines}{failed}[release/x] 🏁  Job failed\n"), "the tail")
     assert problem.what.splitlines()[0] == "line 10"
     assert problem.what.endswith("❌  Failure - Main Upload [1s]")
+    unended = failure(job_ends("[release/x]   | no space left\n[release/x] 🏁  Job failed\n"), "the tail")
+    assert (unended.where, unended.what) == ("job x", "no space left")
     silent = failure(job_ends("[release/x] ⭐ Run Set up job\n[release/x] 🏁  Job failed\n"), "the tail")
     assert (silent.where, silent.what) == ("job x", "ended without a word")
 
@@ -87,12 +95,14 @@ def test_act_is_the_sessions_own_or_the_one_on_path(monkeypatch: pytest.MonkeyPa
     with pytest.raises(Refused) as caught:
         program(tmp_path)
     assert rules_of(caught.value) == ["hosted.act"]
+    assert caught.value.problems[0].where == str(tmp_path)
     assert "nox -s rehearse -- --act" in caught.value.problems[0].remedy
-    monkeypatch.delenv("PATH")
-    monkeypatch.setattr(os, "defpath", str(tmp_path))
     name = "act.exe" if os.name == "nt" else "act"
     (tmp_path / name).write_text("#!/bin/sh\n")
     (tmp_path / name).chmod(0o755)
+    assert Path(program(tmp_path)) == tmp_path / name
+    monkeypatch.delenv("PATH")
+    monkeypatch.setattr(os, "defpath", str(tmp_path))
     assert Path(program(tmp_path)) == tmp_path / name
     own = tmp_path / "none"
     own.mkdir()
@@ -102,9 +112,17 @@ def test_act_is_the_sessions_own_or_the_one_on_path(monkeypatch: pytest.MonkeyPa
 
 def test_the_event_is_the_push_of_the_tag() -> None:
     """Jobs read the tag's name from it."""
-    told = json.loads(event(FACTS, "v1", "a" * 40))
-    assert (told["ref"], told["after"]) == ("refs/tags/v1", "a" * 40)
-    assert told["repository"]["full_name"] == "Somebody/demo-project"
+    assert json.loads(event(FACTS, "v1", "a" * 40)) == {
+        "ref": "refs/tags/v1",
+        "after": "a" * 40,
+        "created": True,
+        "repository": {
+            "name": "demo-project",
+            "full_name": "Somebody/demo-project",
+            "owner": {"login": "Somebody"},
+            "default_branch": "main",
+        },
+    }
 
 
 def test_act_runs_on_this_machine_and_listens_nowhere_else() -> None:
@@ -127,6 +145,8 @@ def test_act_runs_on_this_machine_and_listens_nowhere_else() -> None:
     assert pairs["--eventpath"] == "event.json"
     assert pairs["--action-cache-path"] == "cache"
     assert pairs["--concurrent-jobs"] == "2"
+    assert pairs["--actor"] == "Somebody"
+    assert pairs["--secret"] == "GITHUB_TOKEN=rehearsal-token-of-no-use", "a session may ask for it"
     assert pairs["--env"] == "GITHUB_REPOSITORY=Somebody/demo-project"
     assert pairs["--var"] == "A=${{ a }}"
     assert words[-2:] == ["--local-repository", "x"]

@@ -63,6 +63,12 @@ def test_another_commit_is_refused() -> None:
     found = judged(edit(RELEASE, PINS["actions/checkout"].sha, "0" * 40, job="pypi"))
     assert [each.rule for each in found] == ["hosted.pinned"]
     assert "0" * 40 in found[0].what
+    assert found[0].remedy == (
+        "use the pinned commit, or read what the action changed and follow it "
+        "in release/rehearsal/hosted/standins.py, or rehearse without --act"
+    )
+    twice = judged(edit(RELEASE, "actions/checkout@", "actions/checkout@v4@", job="pypi"))
+    assert [each.rule for each in twice] == ["hosted.pinned"], "what stands behind the first @ is the commit"
     without = {name: pin for name, pin in PINS.items() if name != "actions/checkout"}
     assert {each.rule for each in judged(pinned=without)} == {"hosted.pinned"}
 
@@ -70,10 +76,15 @@ def test_another_commit_is_refused() -> None:
 def test_an_input_that_a_stand_in_does_not_know_is_refused() -> None:
     """It would be ignored without a word."""
     found = judged(
-        edit(RELEASE, "          path: dist\n", "          path: dist\n          overwrite: true\n")
+        edit(
+            RELEASE,
+            "          path: dist\n",
+            "          path: dist\n          overwrite: true\n          archive: false\n",
+        )
     )
     assert [each.rule for each in found] == ["hosted.input"]
-    assert found[0].what == "the stand-in for actions/upload-artifact does not know overwrite"
+    assert found[0].what == "the stand-in for actions/upload-artifact does not know archive, overwrite"
+    assert found[0].remedy.startswith("teach it what the action does with them in release/rehearsal/hosted/")
 
 
 @pytest.fixture
@@ -128,6 +139,27 @@ def test_inputs_have_the_actions_own_defaults(laid: Path) -> None:
     outputs = action(laid, "actions/upload-artifact")["outputs"]
     assert outputs == {"artifact-id": {"value": "${{ steps.it.outputs.artifact-id }}"}}
     assert action(laid, "actions/checkout")["outputs"] == {}
+
+
+def test_a_stand_in_is_an_action_that_runs_bash(laid: Path) -> None:
+    """A runner that cannot read it would fail every job with a word about the stand-in alone."""
+    told = action(laid, "actions/setup-python")
+    (step,) = told["runs"]["steps"]
+    assert step.pop("run").startswith("for version in $PYTHON_VERSION; do\n")
+    assert step == {"id": "it", "shell": "bash", "env": {"PYTHON_VERSION": "${{ inputs.python-version }}"}}
+    assert told == {
+        "name": "stand-in for actions/setup-python",
+        "description": "Takes its place in a rehearsal.",
+        "inputs": {"python-version": {"description": "python-version", "default": ""}},
+        "outputs": {},
+        "runs": {"using": "composite", "steps": [step]},
+    }
+
+
+def test_programs_are_run_and_not_written_by_others(laid: Path) -> None:
+    """A job starts them; nobody but their owner changes what they are."""
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (laid / "actions" / "programs").iterdir()}
+    assert modes == {"python": 0o755, "sudo": 0o755}
 
 
 def test_checkout_lays_the_tag_with_all_history(laid: Path, repo: Repo) -> None:

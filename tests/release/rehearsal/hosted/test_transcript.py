@@ -64,6 +64,12 @@ def _changed(one: str, other: str) -> tuple[str, str]:
     return " ".join(words), " ".join(others)
 
 
+def lines_with(start: str, text: str = RELEASE) -> list[str]:
+    """Where lines with this start stand in the file."""
+    numbered = enumerate(text.splitlines(), start=1)
+    return [f"{FOLDER}/release.yml:{number}" for number, line in numbered if line.startswith(start)]
+
+
 def env(environment: str = "", *, trust: bool = False) -> str:
     lines = ["    env:"]
     if environment:
@@ -153,7 +159,12 @@ def test_absent_pythons_leave_the_legs_and_the_set_up() -> None:
     text = copied(asked=replace(ASKED, pythons=["3.12", "3.13"], tested=["3.12"])).text
     assert '        python: ["3.12"]\n' in text
     assert "            3.12\n            3.13\n" in text
-    one = copied(asked=replace(ASKED, pythons=["3.13"], tested=["3.13"])).text
+    copy = copied(asked=replace(ASKED, pythons=["3.13"], tested=["3.13"]))
+    assert [(each.before.strip(), *each.after) for each in copy.edits if each.why == {Difference.PYTHON}] == [
+        ("3.12",),
+        ('python: ["3.12", "3.13", "3.14", "3.15"]', '        python: ["3.13"]'),
+    ]
+    one = copy.text
     assert '        python: ["3.13"]\n' in one
     assert "          python: |\n            3.13\n      - name: Build\n" in one
     assert "matrix.python == '3.12' && steps.evidence.outputs.artifact-id || '' }}" in one
@@ -170,8 +181,10 @@ def test_with_every_python_none_is_left_out() -> None:
 
 def test_a_fast_rehearsal_smokes_fast() -> None:
     """And that is all it changes in the file."""
-    found = differing(copied().text, copied(asked=replace(ASKED, fast=True)).text)
-    assert dict(found) == {("", "--fast"): 2}
+    copy = copied(asked=replace(ASKED, fast=True))
+    assert dict(differing(copied().text, copy.text)) == {("", "--fast"): 2}
+    fast = [each for each in copy.edits if Difference.FAST in each.why]
+    assert [each.why for each in fast] == [{Difference.MODE, Difference.FAST}] * 2
 
 
 def test_without_the_python_that_the_jobs_ask_for_it_is_refused() -> None:
@@ -179,7 +192,10 @@ def test_without_the_python_that_the_jobs_ask_for_it_is_refused() -> None:
     with pytest.raises(Refused) as caught:
         copied(asked=replace(ASKED, pythons=["3.12"], tested=["3.12"]))
     assert set(rules_of(caught.value)) == {"hosted.python"}
-    assert "3.13, which is not here" in caught.value.problems[0].what
+    asking = lines_with('          python: "3.13"')
+    assert asking
+    assert [each.where for each in caught.value.problems] == asking
+    assert caught.value.problems[0].what == "asks for Python 3.13, which is not here"
     assert "install that Python" in caught.value.problems[0].remedy
 
 
@@ -187,8 +203,10 @@ def test_without_a_leg_that_proves_something_it_is_refused() -> None:
     """An empty matrix would skip the job and everything behind it."""
     with pytest.raises(Refused) as caught:
         copied(asked=replace(ASKED, tested=[]))
-    assert rules_of(caught.value) == ["hosted.python"]
-    assert "can be tested here" in caught.value.problems[0].what
+    (problem,) = caught.value.problems
+    assert problem.rule == "hosted.python"
+    assert problem.what == 'none of "3.12", "3.13", "3.14", "3.15" can be tested here'
+    assert [problem.where] == lines_with('        python: ["3.12", "3.13", "3.14", "3.15"]')
 
 
 def test_a_matrix_output_of_no_single_leg_is_refused() -> None:
@@ -198,7 +216,7 @@ def test_a_matrix_output_of_no_single_leg_is_refused() -> None:
         copied(text)
     assert rules_of(caught.value) == ["hosted.leg-output"]
     assert "evidence-2: ${{ steps.evidence" in caught.value.problems[0].what
-    assert f"{FOLDER}/release.yml:" in caught.value.problems[0].where
+    assert [caught.value.problems[0].where] == lines_with("      evidence-2: ${{ steps", text)
 
 
 def test_an_output_that_names_another_axis_is_refused() -> None:
@@ -213,8 +231,15 @@ def test_a_job_with_variables_of_its_own_is_not_given_others() -> None:
     text = edit(RELEASE, "    environment: testpypi\n", "    environment: testpypi\n    env:\n      A: b\n")
     with pytest.raises(Refused) as caught:
         copied(text)
-    assert rules_of(caught.value) == ["hosted.job-env"]
-    assert "testpypi" in caught.value.problems[0].what
+    (problem,) = caught.value.problems
+    assert (problem.rule, problem.what) == (
+        "hosted.job-env",
+        "job testpypi has an `env:` of its own, and needs another",
+    )
+    place = lines_with("    environment: testpypi", text)[0].rpartition(":")[2]
+    steps = [each.rpartition(":")[2] for each in lines_with("    steps:", text)]
+    behind = next(number for number in steps if int(number) > int(place))
+    assert problem.where == f"{FOLDER}/release.yml:{behind}"
 
 
 def test_jobs_without_a_matrix_keep_their_outputs_and_matrices_without_outputs_their_lines() -> None:

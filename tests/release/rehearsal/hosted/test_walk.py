@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -113,10 +114,42 @@ def test_act_runs_the_copy_in_the_tagged_clone(course: Course) -> None:
     assert '        python: ["3.13"]\n' in act.workflow
     assert "--mode rehearsal --sample 5 --shard" in act.workflow
     assert act.after("--concurrent-jobs") == "2"
-    assert act.after("--local-repository").startswith("actions/checkout@")
+    place = course.folder / "hosted"
+    assert act.after("--workflows") == str(place / "release.yml")
+    assert act.after("--eventpath") == str(place / "event.json")
+    assert act.after("--action-cache-path") == str(place / "cache")
+    checkout = act.after("--local-repository")
+    assert checkout.startswith("actions/checkout@")
+    assert checkout.endswith(f"={place / 'actions' / 'actions' / 'checkout'}")
     assert any(word.startswith("REHEARSAL_TEST_EVIDENCE_3_13=") for word in act.words)
-    assert "differs in 12 lines: `--mode rehearsal`" in printed(context)
+    head, *kinds = printed(context).splitlines()
+    assert head.startswith("the workflow file, run by act ")
+    assert any("differs in 12 lines: `--mode rehearsal`" in kind for kind in kinds)
     assert [path.name for path in (course.clone / "ledger").iterdir()] == ["ledger.jsonl"]
+
+
+def test_jobs_come_to_the_scratch_repository_and_store(course: Course) -> None:
+    """A checkout of anything else would rehearse another commit; artefacts of a run stay in its folder."""
+    walk(replace(context_on(course.folder), runner=Act()), course)
+    actions = course.folder / "hosted" / "actions" / "actions"
+    scripts = {path.parent.name: path.read_text(encoding="utf-8") for path in actions.glob("*/action.yml")}
+    assert f"git remote add origin {course.origin}" in scripts["checkout"]
+    assert f" {course.folder / 'hosted' / 'artefacts'} upload" in scripts["upload-artifact"]
+
+
+def test_a_clone_without_a_ledger_gets_the_last_one(course: Course) -> None:
+    """The first job of the workflow makes it, not the clone."""
+    shutil.rmtree(course.clone / "ledger")
+    walk(replace(context_on(course.folder), runner=Act()), course)
+    assert [path.name for path in (course.clone / "ledger").iterdir()] == ["ledger.jsonl"]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_fast_rehearsal_smokes_fast(course: Course, fast: bool) -> None:
+    """And no other does."""
+    act = Act()
+    walk(replace(context_on(course.folder), runner=act), replace(course, fast=fast))
+    assert ("--fast" in act.workflow) is fast
 
 
 def test_one_core_runs_one_job_at_once(course: Course, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +168,7 @@ def test_a_token_is_for_its_own_environment(course: Course) -> None:
     assert "ACTIONS_ID_TOKEN_REQUEST_TOKEN" in testpypi
     assert TRUST not in testpypi
     assert act.workflow.count("ACTIONS_ID_TOKEN_REQUEST_TOKEN") == 2
-    assert rest.count(TRUST) == 2
+    assert rest.count(f'{TRUST}: "{course.world.trust}"') == 2
     issuer = course.world.issuer
     for block, environment in ((testpypi, "testpypi"), (rest, "pypi")):
         bearer = block.partition("ACTIONS_ID_TOKEN_REQUEST_TOKEN: ")[2].partition("\n")[0].strip('"')
@@ -160,6 +193,15 @@ def test_a_failed_job_refuses(course: Course) -> None:
     assert (course.clone / "ledger" / "old").exists()
 
 
+def test_an_act_that_starts_no_job_is_told_by_its_last_lines(course: Course) -> None:
+    """Its own words say what it cannot read."""
+    lines = [f"line {number}" for number in range(20)]
+    with pytest.raises(Refused) as caught:
+        walk(replace(context_on(course.folder), runner=Act(code=1, said="\n".join(lines))), course)
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.what.splitlines()) == ("act", lines[-10:])
+
+
 def test_without_the_last_ledger_nothing_was_shown(course: Course) -> None:
     """All jobs green and no ledger: the workflow hands it on under another name."""
     with pytest.raises(Refused) as caught:
@@ -177,7 +219,16 @@ def test_an_action_without_a_stand_in_stops_it_before_act_starts(course: Course)
     with pytest.raises(Refused) as caught:
         walk(replace(context_on(course.folder), runner=act), course)
     assert rules_of(caught.value) == ["hosted.stand-in"]
+    assert caught.value.problems[0].where.startswith(f"{SETUP}/action.yml:")
     assert act.words == []
+    workflow = course.clone / FOLDER / "release.yml"
+    workflow.write_text(
+        workflow.read_text(encoding="utf-8").replace("actions/upload-artifact@", "c/d@"), encoding="utf-8"
+    )
+    with pytest.raises(Refused) as caught:
+        walk(replace(context_on(course.folder), runner=act), course)
+    places = {problem.where.rpartition(":")[0] for problem in caught.value.problems}
+    assert places == {f"{FOLDER}/release.yml", f"{SETUP}/action.yml"}
     (course.clone / "release" / "action-pins.toml").write_text("[broken", encoding="utf-8")
     with pytest.raises(Refused) as caught:
         walk(replace(context_on(course.folder), runner=act), course)
