@@ -25,6 +25,8 @@ __all__ = ["OWN", "Tool", "run", "tools"]
 PACKAGE = "tta_agent_coordination"
 """What a user imports; its wheel is installed so that its types are those that a user's checker sees."""
 
+_EDIT = "mend what it names in the file it names"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
@@ -45,7 +47,6 @@ def _workflows(root: Path) -> list[str]:
 def tools(root: Path) -> list[Tool]:
     """Every linter of this project, slowest first."""
     python = (sys.executable, "-m")
-    edit = "mend what it names in the file it names"
     schema = (*python, "check_jsonschema", "--builtin-schema")
     actions = sorted(
         str(path.relative_to(root)) for path in (root / ".github" / "actions").glob("*/action.yml")
@@ -55,7 +56,7 @@ def tools(root: Path) -> list[Tool]:
             name="pyright",
             package="pyright",
             command=(*python, "pyright", "--pythonpath", sys.executable),
-            remedy=edit,
+            remedy=_EDIT,
         ),
         Tool(
             name="mypy",
@@ -82,7 +83,7 @@ def tools(root: Path) -> list[Tool]:
                 "--no-progress",
                 ".github",
             ),
-            remedy=edit,
+            remedy=_EDIT,
         ),
         Tool(
             name="ruff check",
@@ -100,31 +101,31 @@ def tools(root: Path) -> list[Tool]:
             name="workflow schema",
             package="check-jsonschema",
             command=(*schema, "vendor.github-workflows", *_workflows(root)),
-            remedy=edit,
+            remedy=_EDIT,
         ),
         Tool(
             name="action schema",
             package="check-jsonschema",
             command=(*schema, "vendor.github-actions", *actions),
-            remedy=edit,
+            remedy=_EDIT,
         ),
         Tool(
             name="issue template schema",
             package="check-jsonschema",
             command=(*schema, "vendor.github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
-            remedy=edit,
+            remedy=_EDIT,
         ),
         Tool(
             name="dependabot schema",
             package="check-jsonschema",
             command=(*schema, "vendor.dependabot", ".github/dependabot.yml"),
-            remedy=edit,
+            remedy=_EDIT,
         ),
         Tool(
             name="pyproject schema",
             package="validate-pyproject",
             command=(*python, "validate_pyproject", "pyproject.toml"),
-            remedy=edit,
+            remedy=_EDIT,
         ),
         Tool(
             name="spelling",

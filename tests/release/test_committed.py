@@ -76,13 +76,18 @@ def test_committed_check_reads_what_git_knows(tmp_path: Path) -> None:
     """Committed texts are read; a binary, a deleted and an unknown file are not, and the line is named."""
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     (tmp_path / "known.md").write_text(f"a line\nsee {HOSTS[0]}\n", encoding="utf-8")
+    (tmp_path / "zoo.md").write_text(f"ä, and {HOSTS[-1]}\n", encoding="utf-8")
     (tmp_path / "binary.png").write_bytes(b"\xff\xfe" + HOSTS[0].encode())
     (tmp_path / "gone.md").write_text(HOSTS[0], encoding="utf-8")
     subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
     (tmp_path / "gone.md").unlink()
     (tmp_path / "unknown.md").write_text(HOSTS[0], encoding="utf-8")
     found = committed.check(tmp_path)
-    assert [(problem.rule, problem.where) for problem in found] == [("committed.registry", "known.md:2")]
+    assert [(problem.rule, problem.where) for problem in found] == [
+        ("committed.registry", "known.md:2"),
+        ("committed.registry", "zoo.md:1"),
+    ]
+    (tmp_path / "zoo.md").unlink()
     (tmp_path / "known.md").write_text(f"in {tmp_path}/x\n", encoding="utf-8")
     assert rules(committed.check(tmp_path)) == {"committed.machine-path"}
 

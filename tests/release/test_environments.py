@@ -84,14 +84,14 @@ def test_a_wheelhouse_is_for_rehearsals_only(tmp_path: Path) -> None:
     assert environments.wheelhouse(Mode.RELEASE, {}) is None
     assert environments.wheelhouse(Mode.REHEARSAL, {WHEELHOUSE: ""}) is None
     assert environments.wheelhouse(Mode.REHEARSAL, {WHEELHOUSE: str(tmp_path)}) == tmp_path.resolve()
-    for mode, folder in ((Mode.RELEASE, tmp_path), (Mode.REHEARSAL, tmp_path / "absent")):
+    for mode, folder, what in (
+        (Mode.RELEASE, tmp_path, "is set, and a release takes its dependencies from the index"),
+        (Mode.REHEARSAL, tmp_path / "absent", "names a folder that does not exist"),
+    ):
         with pytest.raises(Refused) as caught:
             environments.wheelhouse(mode, {WHEELHOUSE: str(folder)})
-        assert rules(caught.value.problems) == ["environment.wheelhouse"]
-        assert caught.value.problems[0].where == WHEELHOUSE
-        assert ("release" if mode is Mode.RELEASE else "does not exist") in caught.value.problems[0].what, (
-            mode
-        )
+        (problem,) = caught.value.problems
+        assert (problem.rule, problem.where, problem.what) == ("environment.wheelhouse", WHEELHOUSE, what)
 
 
 class Scripted(ScriptedRunner):
@@ -272,6 +272,12 @@ def test_a_wheelhouse_is_filled_once_for_a_lock_and_an_interpreter(home: Path, t
     assert fill(runner, "/a/python3.12", "/a/python3.13") == 0
     lock.write_text("two\n", encoding="utf-8")
     assert fill(runner, "/a/python3.12") == 1
+    other = tmp_path / "other.txt"
+    other.touch()
+    environments.fill_wheelhouse(
+        runner, folder, locks=[lock, other], pythons=["/a/python3.12"], console=console, home=home
+    )
+    assert runner.ran[-1][-3] == str(other), "one that is there must not hide one that is not"
 
 
 def test_only_what_a_lock_names_may_come_from_a_cache(

@@ -95,5 +95,23 @@ def test_pins_check_reads_workflows_and_actions(tmp_path: Path) -> None:
     (tmp_path / FOLDER / "broken.yml").write_text("jobs: [", encoding="utf-8")
     (tmp_path / SETUP / "action.yml").write_text(edit(set_up_text(), "# v7.0.0", "# v6"), encoding="utf-8")
     (tmp_path / ".github/dependabot.yml").write_text("uses: a/b@c\n", encoding="utf-8")
-    found = {(problem.rule, problem.where.partition(":")[0]) for problem in pins.check(tmp_path)}
-    assert found == {("pins.sha", f"{FOLDER}/ci.yaml"), ("pins.tag", f"{SETUP}/action.yml")}
+    (tmp_path / FOLDER / "other.yml").write_text(spoiled, encoding="utf-8")
+    found = [(problem.rule, problem.where.partition(":")[0]) for problem in pins.check(tmp_path)]
+    assert sorted(set(found)) == [
+        ("pins.sha", f"{FOLDER}/ci.yaml"),
+        ("pins.sha", f"{FOLDER}/other.yml"),
+        ("pins.tag", f"{SETUP}/action.yml"),
+    ]
+
+
+def test_pins_check_tells_what_is_wrong_with_the_list_beside_what_is_not_in_it(tmp_path: Path) -> None:
+    """A list that cannot be read pins nothing, so that every `uses:` is refused as well."""
+    (tmp_path / "release").mkdir()
+    (tmp_path / pins.FILE).write_text("[", encoding="utf-8")
+    (tmp_path / FOLDER).mkdir(parents=True)
+    (tmp_path / SETUP).mkdir(parents=True)
+    (tmp_path / FOLDER / "ci.yml").write_text(text_of("ci.yml"), encoding="utf-8")
+    (tmp_path / SETUP / "action.yml").write_text(set_up_text(), encoding="utf-8")
+    found = [(problem.rule, problem.where.partition(":")[0]) for problem in pins.check(tmp_path)]
+    assert found[0] == ("pins.readable", pins.FILE)
+    assert {*found[1:]} == {("pins.listed", f"{FOLDER}/ci.yml"), ("pins.listed", f"{SETUP}/action.yml")}

@@ -243,13 +243,13 @@ class Kept:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         known = self.codes(module, inputs) | dict(codes)
-        partial.write_text(json.dumps({"inputs": inputs, "codes": known}, indent=1), encoding="utf-8")
+        partial.write_text(json.dumps({"inputs": inputs, "codes": known}), encoding="utf-8")
         partial.replace(path)
 
     def generated(self, module: str, source: str, lines: Sequence[int] | None) -> Path:
         """Where the mutants of exactly this source are, or are to be put."""
         text = f"{self.tool}\n{module}\n{'all' if lines is None else list(lines)}\n{source}"
-        return self.folder / "generated" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+        return self.folder / "generated" / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
 
     def forget(self, used: Iterable[Path]) -> None:
         """Remove generated mutants of sources that are no more."""

@@ -202,6 +202,7 @@ def test_tools_change_nothing_and_look_at_what_is_there() -> None:
         "issue template schema": "vendor.github-issue-config",
         "dependabot schema": "vendor.dependabot",
     }
+    assert commands["spelling"][:3] == (*python, "codespell_lib")
     spelled = commands["spelling"][3:]
     assert {"README.md", "CHANGELOG.md", "docs", "src", "release", "tests"} <= set(spelled)
     looked_at = [commands["mypy"][-1], *spelled, *(path for each in schemas.values() for path in each[1:])]
