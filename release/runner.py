@@ -213,7 +213,7 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 def _send(child: subprocess.Popen[str], number: int) -> bool:
     """Send a signal to a program's group; False when nothing of it is left."""
     ended = child.poll() is not None
-    if os.name != "posix":  # pragma: no cover - Windows has no process groups to signal
+    if os.name != "posix":  # Windows has no process groups to signal
         if not ended and number:
             child.terminate()
         return not ended

@@ -133,7 +133,7 @@ def _patterns() -> Iterator[tuple[str, str, str]]:
 
 def _fields(owner: str, plain: object, tagged: object) -> Iterator[tuple[str, str, str]]:
     """Every key among the fields of two objects of one kind."""
-    for name in sorted(getattr(type(plain), "__dataclass_fields__", {})):
+    for name in sorted(vars(type(plain))["__dataclass_fields__"]):
         value, braced = getattr(plain, name), getattr(tagged, name)
         if isinstance(value, bytes):
             yield f"{owner}, {name.replace('_', ' ')}", value.decode(), bytes(braced).decode()
