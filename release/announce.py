@@ -18,8 +18,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from release import sbom
-from release.binding import bound, index_mode
-from release.checkout import Checkout
+from release.binding import bound, index_mode, tag_problems
 from release.context import Context
 from release.dist import dist_problems
 from release.github import UPLOADED, GitHub, Release, take_token
@@ -29,7 +28,7 @@ from release.plan import unproved
 from release.publisher import PublisherFacts
 from release.rules import changelog
 from release.rules.archives import digest
-from release.rules.tag import name_of, not_moved
+from release.rules.tag import name_of
 
 __all__ = ["NOT_PUBLISHED", "notes_of", "run", "status_line"]
 
@@ -134,11 +133,7 @@ def _before(context: Context, ledger: Ledger) -> list[Problem]:
         remedy = "fetch the build's artefact, or run `nox -s build`"
         problems.append(_problem("dist", "dist/", "does not exist", remedy))
     problems += dist_problems(context.dist, opening.artifacts)
-    if opening.tag:
-        checkout = Checkout(context.root, context.runner)
-        local, remote = checkout.tag_facts(opening.tag), checkout.remote_tag(opening.tag)
-        problems += not_moved(opening, local=local, remote=remote)
-    return problems
+    return problems + tag_problems(context, opening)
 
 
 def _files(context: Context, ledger: Ledger, folder: Path) -> list[Path]:

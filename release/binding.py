@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 from release.checkout import Checkout
 from release.context import Context
 from release.evidence import LOCAL, Evidence, Proof, Ran, proof_problems, write_evidence
-from release.ledger import Ledger, Outcome
+from release.ledger import Ledger, Opening, Outcome
 from release.model import Mode, Problem, Refused, Report
 from release.plan import RELEASE
+from release.rules.tag import not_moved
 
-__all__ = ["bound", "bound_or_none", "index_mode", "record"]
+__all__ = ["bound", "bound_or_none", "index_mode", "record", "tag_problems"]
 
 _TREE_STAGES = ("lint", "mutation")
 """They vouch for the commit and its tree; every other stage vouches for files."""
@@ -93,6 +94,18 @@ def bound_or_none(context: Context) -> Ledger | None:
     if options.mode is None and ledger.opening.mode is Mode.REHEARSAL and checkout.dirty():
         return _none(context, "the tree has uncommitted changes")
     return bound(context, mode=None)
+
+
+def tag_problems(context: Context, opening: Opening) -> list[Problem]:
+    """Empty when the tag, here and at origin, is what the ledger opened with, or it opened without one.
+
+    Raises:
+        Refused: of kind NOT_YET when origin does not answer.
+    """
+    if not opening.tag:
+        return []
+    checkout = Checkout(context.root, context.runner)
+    return not_moved(opening, local=checkout.tag_facts(opening.tag), remote=checkout.remote_tag(opening.tag))
 
 
 def record(

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from release.model import Problem, Refused
+from release.model import Kind, Problem, Refused
 from release.runner import Finished, Runner
 
 __all__ = ["ALLOWED_SIGNERS", "MAIN", "Checkout", "RemoteTag", "SignatureKind", "TagFacts"]
@@ -23,7 +23,7 @@ ALLOWED_SIGNERS = ".github/allowed_signers"
 """Who may sign a release tag, in ssh-keygen's format; read from `MAIN`, never from the tag's own tree."""
 
 REMOTE_WAIT_S = 30.0
-"""How long an answer of `origin` may take where going on without it is possible."""
+"""How long an answer of `origin` may take."""
 
 _GITLINK = "160000"
 _SYMLINK = "120000"
@@ -156,10 +156,25 @@ class Checkout:
         )
 
     def remote_tag(self, tag: str) -> RemoteTag | None:
-        """What `origin` says about a tag now, over the network; None when it does not have it."""
+        """What `origin` says about a tag now, over the network; None when it does not have it.
+
+        Raises:
+            Refused: of kind NOT_YET when `origin` does not answer.
+        """
+        self._ask("remote", "get-url", "origin", what="has no remote origin")
         ref = f"refs/tags/{tag}"
-        answer = self._ask("ls-remote", "origin", ref, f"{ref}^{{}}", what="could not ask origin for the tag")
-        found = {name: oid for oid, _, name in (line.partition("\t") for line in answer.splitlines())}
+        answer = self._git("ls-remote", "origin", ref, f"{ref}^{{}}", timeout_s=REMOTE_WAIT_S)
+        if not answer.ok:
+            raise Refused(
+                Problem(
+                    rule="checkout.origin",
+                    where=f"tag {tag} at origin",
+                    what=f"could not be asked for:\n{answer.tail(3)}",
+                    remedy="see whether `git ls-remote origin` answers, then run the same command again",
+                ),
+                kind=Kind.NOT_YET,
+            )
+        found = {name: oid for oid, _, name in (line.partition("\t") for line in answer.stdout.splitlines())}
         if ref not in found:
             return None
         return RemoteTag(tag_object=found[ref], commit=found.get(f"{ref}^{{}}", found[ref]))

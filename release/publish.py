@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from release.binding import bound, index_mode, record
-from release.checkout import Checkout
+from release.binding import bound, index_mode, record, tag_problems
 from release.context import Context
 from release.dist import dist_problems
 from release.environments import scrubbed
@@ -27,7 +26,6 @@ from release.model import Artifact, Checked, Kind, Problem, Refused, Report
 from release.plan import GATES, unproved
 from release.publisher import FILE, PublisherFacts
 from release.rules.archives import digest_of
-from release.rules.tag import not_moved
 from release.runner import Finished
 from release.signing.kept import attested_files
 from release.simple import AGAIN, IndexClient, compare
@@ -153,11 +151,7 @@ def upload_problems(context: Context, ledger: Ledger, name: IndexName) -> list[P
     if name is IndexName.PYPI:
         problems += unproved(ledger, ("build", *GATES, "testpypi"))
         problems += [problem for problem in unproved(ledger, ("smoke",)) if problem.where == "smoke testpypi"]
-    if opening.tag:
-        checkout = Checkout(context.root, context.runner)
-        local, remote = checkout.tag_facts(opening.tag), checkout.remote_tag(opening.tag)
-        problems += not_moved(opening, local=local, remote=remote)
-    return problems
+    return problems + tag_problems(context, opening)
 
 
 def _upload(

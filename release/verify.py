@@ -1,6 +1,6 @@
 """The `verify` stage: what the world now sees against the ledger, and a rebuild that ends in the same bytes.
 
-1. The ledger fits and holds a passed upload; in a release the tag is still the ledger's.
+1. The ledger fits and holds a passed upload; the tag is still the ledger's.
 2. PyPI lists exactly the ledger's files for this version: digests, sizes, not yanked, core metadata.
 3. What it serves has those digests, and its `.metadata` is the wheel's METADATA.
 4. Each file is attested by this project's publisher, for the ledger's commit and tag.
@@ -23,16 +23,15 @@ from packaging.utils import (
 from packaging.version import Version
 
 from release import builder
-from release.binding import bound, index_mode, record
+from release.binding import bound, index_mode, record, tag_problems
 from release.checkout import Checkout
 from release.context import Context
 from release.indexes import INDEXES, Index, IndexName
 from release.ledger import Ledger, Outcome
-from release.model import Artifact, Checked, Kind, Mode, Problem, Refused, Report
+from release.model import Artifact, Checked, Kind, Problem, Refused, Report
 from release.publisher import PublisherFacts
 from release.resume import same_bytes
 from release.rules.archives import measure, read_archive
-from release.rules.tag import not_moved
 from release.signing.check import believing, provenance_problem, trust_file
 from release.signing.kept import identity, job_claims
 from release.simple import IndexClient, Listed, Listing, compare
@@ -109,12 +108,7 @@ def _before(context: Context, ledger: Ledger) -> list[Problem]:
                 remedy="run `nox -s pypi` first",
             )
         )
-    opening = ledger.opening
-    if opening.mode is Mode.RELEASE:
-        checkout = Checkout(context.root, context.runner)
-        local, remote = checkout.tag_facts(opening.tag), checkout.remote_tag(opening.tag)
-        problems += not_moved(opening, local=local, remote=remote)
-    return problems
+    return problems + tag_problems(context, ledger.opening)
 
 
 def listing_problems(

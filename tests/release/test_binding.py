@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from release.binding import bound, bound_or_none, index_mode, record
+from release.binding import bound, bound_or_none, index_mode, record, tag_problems
 from release.checkout import Checkout
 from release.context import Context, Options
 from release.evidence import FOLDER, Outcome, Ran, read_evidence
@@ -318,3 +318,21 @@ def test_the_environment_is_asked_for_the_proxy(repo: Repo, monkeypatch: pytest.
     """What twine and pip would obey."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     assert index_mode(on(repo, mode=Mode.REHEARSAL)) is Mode.REHEARSAL
+
+
+def test_the_tag_must_be_the_ledgers_here_and_at_origin(repo: Repo) -> None:
+    """A release is of one tag object, wherever it is looked up."""
+    tag_object = repo.sign("v0.1.0")
+    repo.git("push", "--quiet", "origin", "v0.1.0")
+    opening = open_ledger(repo, tag="v0.1.0", tag_object=tag_object).opening
+    assert tag_problems(on(repo), opening) == []
+    repo.git("tag", "--delete", "v0.1.0")
+    assert [problem.where for problem in tag_problems(on(repo), opening)] == ["tag v0.1.0 in this checkout"]
+    repo.git("push", "--quiet", "--delete", "origin", "v0.1.0")
+    assert len(tag_problems(on(repo), opening)) == 2
+
+
+def test_a_ledger_that_stands_for_no_tag_has_none_to_look_up(repo: Repo) -> None:
+    """A rehearsal may be of a commit alone, in a checkout without origin."""
+    repo.git("remote", "remove", "origin")
+    assert tag_problems(on(repo), open_ledger(repo, tag="", tag_object="").opening) == []

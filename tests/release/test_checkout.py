@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from release.checkout import ALLOWED_SIGNERS, Checkout, RemoteTag, SignatureKind, TagFacts
-from release.model import Refused
+from release.model import Kind, Refused
 from release.runner import LocalRunner
 from tests.release.ledger_support import rules_of
 from tests.release.repo_support import SIGNER, Repo, new_key, run_git
@@ -237,8 +237,18 @@ def test_an_origin_that_does_not_answer_is_a_refusal_or_nothing(repo: Repo) -> N
     shutil.rmtree(repo.root.parent / "origin.git")
     with pytest.raises(Refused) as caught:
         checkout(repo).remote_tag("v0.1.0")
-    assert rules_of(caught.value) == ["checkout.git"]
+    assert (caught.value.kind, rules_of(caught.value)) == (Kind.NOT_YET, ["checkout.origin"])
+    assert "ls-remote" in caught.value.problems[0].remedy
     assert checkout(repo).remote_tags() is None
+
+
+def test_a_checkout_without_origin_cannot_be_asked_for_what_origin_has(repo: Repo) -> None:
+    """Waiting does not mend it: a release is made in a clone."""
+    repo.git("remote", "remove", "origin")
+    with pytest.raises(Refused) as caught:
+        checkout(repo).remote_tag("v0.1.0")
+    assert (caught.value.kind, rules_of(caught.value)) == (Kind.REFUSED, ["checkout.git"])
+    assert "origin" in caught.value.problems[0].what
 
 
 def test_the_export_is_the_commit_and_nothing_else(repo: Repo, tmp_path: Path) -> None:
