@@ -81,7 +81,9 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     parser.add_argument("--index", choices=["local", "testpypi", "pypi"], help="smoke: where to install from")
     parser.add_argument("--again", action="store_true", help="repeat a stage that has passed")
     parser.add_argument(
-        "--fast", action="store_true", help="rehearse: reuse gates that fit, one Python, a sample"
+        "--fast",
+        action="store_true",
+        help="rehearse: reuse gates that fit, one Python, a sample; smoke: half of the installations",
     )
     parser.add_argument("--act", action="store_true", help="rehearse: run the workflow file itself, with act")
     parser.add_argument("--changed", action="store_true", help="mutation: only what differs from main")
@@ -116,8 +118,8 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     parser.add_argument(
         "--check", action="store_true", help="lock: change nothing, fail when something would"
     )
-    parser.add_argument("--kills", metavar="N", type=int, help="chaos: workers killed (20 unless said)")
-    parser.add_argument("--messages", metavar="N", type=int, help="chaos: messages meanwhile (2000)")
+    parser.add_argument("--kills", metavar="N", type=_count, help="chaos: workers killed (20 unless said)")
+    parser.add_argument("--messages", metavar="N", type=_count, help="chaos: messages meanwhile (2000)")
     parser.add_argument("--require-redis", action="store_true", help="test: no redis-server is a failure")
     parser.add_argument("--evidence", action="store_true", help="write an evidence file, not a ledger line")
     parser.add_argument("--expect-head", metavar="SHA256", help="sha256 of the ledger's last line")
@@ -128,8 +130,18 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
     taken = TAKES_WORDS.get(stage, 0)
     if len(words) > taken:
         parser.error(f"{stage} takes {'one word' if taken else 'no words'}, not {' '.join(words)!r}")
+    if values["check"] and stage != "lock":
+        parser.error(f"{stage} has no --check: it does what it does; only lock can look without changing")
     version = words[0] if stage == "prepare" and words else None
     return stage, Options(rest=rest, words=words, version=version, only=only, **values)
+
+
+def _count(text: str) -> int:
+    """A number of things, at least one."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def main(argv: Sequence[str], *, root: Path | None = None, console: Console | None = None) -> int:

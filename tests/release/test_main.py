@@ -16,7 +16,7 @@ from release import __main__ as cli
 from release.context import Context, Options
 from release.model import Checked, Kind, Mode, Problem, Refused, Report
 
-FLAGS = ("fast", "again", "changed", "check", "evidence", "require_redis")
+FLAGS = ("fast", "again", "changed", "evidence", "require_redis")
 
 
 def install_stage(monkeypatch: pytest.MonkeyPatch, run: object) -> None:
@@ -199,7 +199,7 @@ def test_missing_library_is_named_with_the_way_out(
     ("words", "found"),
     [
         ("", {}),
-        ("--fast --again --changed --check --evidence --require-redis", dict.fromkeys(FLAGS, True)),
+        ("--fast --again --changed --evidence --require-redis", dict.fromkeys(FLAGS, True)),
         ("--kills 3 --messages 40 --at-most 5", {"kills": 3, "messages": 40, "at_most": 5}),
         ("--sample", {"sample": 30}),
         ("--sample 7 --shard 1/4", {"sample": 7, "shard": "1/4"}),
@@ -227,12 +227,27 @@ def test_a_stage_is_handed_what_was_asked(
     assert context.now().utcoffset() == dt.timedelta()
 
 
-@pytest.mark.parametrize("words", ["--index PyPI", "--mode trial", "--kills 1.5", "--fast=y", "--kills"])
+@pytest.mark.parametrize(
+    "words",
+    ["--index PyPI", "--mode trial", "--kills 1.5", "--kills 0", "--messages -3", "--fast=y", "--kills"],
+)
 def test_an_option_that_cannot_be_meant_is_a_usage_error(words: str) -> None:
     """Refused at once, not read as something else by a stage."""
     with pytest.raises(SystemExit) as caught:
         cli.parse(["lint", *words.split()])
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("stage", ["prepare", "testpypi", "pypi", "announce"])
+def test_a_stage_that_cannot_only_look_refuses_to_be_asked(
+    stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who takes `--check` for a dry run must not publish by it."""
+    with pytest.raises(SystemExit) as caught:
+        cli.parse([stage, "--check"])
+    assert caught.value.code == 2
+    assert f"{stage} has no --check" in capsys.readouterr().err
+    assert cli.parse(["lock", "--check"])[1].check
 
 
 def test_the_help_says_how_to_call_it_and_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
