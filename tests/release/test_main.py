@@ -74,6 +74,29 @@ def test_brackets_are_printed_as_they_are(
     assert capsys.readouterr().out == "  [red]pkg[embedded]\nRESULT done lint: [b]fine[/b]\n"
 
 
+def test_what_a_terminal_would_obey_is_written_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member of a stranger's archive neither clears a screen, nor begins a line, nor ends the stage."""
+    name = "a\x1b[2J\n::error::\udcff"
+    written = r"a\x1b[2J\n::error::\udcff"
+
+    def run(_stage: str, _context: Context) -> Report:
+        return Report(
+            kind=Kind.DONE,
+            sentence=name,
+            checked=[Checked(what=name, found=name)],
+            problems=[Problem(rule="a.b", where=name, what="says:\n\t\x07é", remedy="look")],
+        )
+
+    install_stage(monkeypatch, run)
+    assert execute(tmp_path, "lint")[1] == [
+        f"  {written}  {written}",
+        f"PROBLEM {written}: says:",
+        "        \\x07é [a.b]",
+        "    remedy: look",
+        f"RESULT done lint: {written}",
+    ]
+
+
 @pytest.mark.parametrize(("kind", "code"), [(Kind.REFUSED, 1), (Kind.NOT_YET, 75)])
 def test_refused_shows_every_problem_with_its_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, code: int
