@@ -6,6 +6,7 @@ says what comes next.
 
 import enum
 import os
+import re
 import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -113,6 +114,12 @@ def _workflows(context: Context) -> Iterator[Finding]:
             yield Finding(what=problem.where, state=State.WRONG, found=problem.what, remedy=problem.remedy)
 
 
+_SIGNER = re.compile(
+    r'\S+ (?:\S+,)?namespaces="git"(?:,\S+)? (?:ssh-|ecdsa-sha2-|sk-ssh-|sk-ecdsa-sha2-)\S+ \S+'
+)
+"""A line of `ALLOWED_SIGNERS`; the kinds that begin with sk are keys on a token that somebody must touch."""
+
+
 def _signers(context: Context) -> Iterator[Finding]:
     path = context.root / ALLOWED_SIGNERS
     if not path.is_file():
@@ -121,7 +128,7 @@ def _signers(context: Context) -> Iterator[Finding]:
         return
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     keys = [line for line in lines if not line.startswith("#")]
-    broken = [line for line in keys if 'namespaces="git"' not in line or " ssh-" not in line]
+    broken = [line for line in keys if not _SIGNER.match(line)]
     if broken:
         remedy = f'write `name@example.org namespaces="git" ssh-ed25519 AAAA...`; {RUNBOOK}, step 4'
         found = f"{len(broken)} of {len(keys)} lines are not a signer for git"

@@ -110,6 +110,21 @@ def test_what_is_wrong_is_refused_at_its_place(
     assert all(problem.remedy for problem in found.problems)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("ssh-ed25519", 'namespaces="git"'),
+        ("sk-ssh-ed25519@openssh.com", 'namespaces="git"'),
+        ("ecdsa-sha2-nistp256", 'namespaces="git",valid-before="20301231"'),
+        ("sk-ecdsa-sha2-nistp256@openssh.com", 'valid-after="20260101",namespaces="git"'),
+    ],
+)
+def test_every_kind_of_key_may_sign(checkout: Path, kind: str, options: str) -> None:
+    """A key on a token is the best that a maintainer can have."""
+    edit(checkout / ".github/allowed_signers", "# No key", f"a@example.org {options} {kind} AAAA\n# No key")
+    assert states(checkout)[".github/allowed_signers"] is State.OK
+
+
 @pytest.mark.parametrize("file", [".github/allowed_signers", ".python-version", "release/locks/build.txt"])
 def test_a_file_that_is_not_there_is_wrong(checkout: Path, file: str) -> None:
     """It was there in every commit."""
