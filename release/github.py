@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from release.model import Kind, Problem, Refused
 from release.rules.archives import digest
-from release.runner import Finished, Runner
+from release.runner import NOT_STARTED, TIMED_OUT, Finished, Runner
 
 __all__ = ["TOKENS", "UPLOADED", "Asset", "GitHub", "Release", "take_token"]
 
@@ -30,7 +30,6 @@ _ELSEWHERE = ("GH_HOST", "GH_REPO", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TO
 _CALL_S = 300.0
 """Seconds one call may take: a file of some hundred kilobytes, and gh's own retries."""
 
-_TIMED_OUT, _NO_PROGRAM = 124, 127
 _PASSING = re.compile(
     r"HTTP (?:5\d\d|429)\b|error connecting to|timeout|timed out|connection re(?:set|fused)"
 )
@@ -148,11 +147,11 @@ class GitHub:
         if finished.ok:
             return finished
         verb, said = finished.argv[2], finished.tail(8)
-        if finished.code == _NO_PROGRAM:
+        if finished.code == NOT_STARTED:
             remedy = "install the GitHub command line (gh); hosted runners have it"
             raise Refused(self._problem("program", f"cannot be asked: {said}", remedy))
         what = f"`gh release {verb}` did not succeed:\n{said}"
-        if finished.code == _TIMED_OUT or _PASSING.search(said):
+        if finished.code == TIMED_OUT or _PASSING.search(said):
             remedy = "wait, then run the same command again: it goes on where it stopped"
             raise Refused(self._problem("up", what, remedy), kind=Kind.NOT_YET)
         remedy = (

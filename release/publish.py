@@ -26,7 +26,7 @@ from release.model import Artifact, Checked, Kind, Problem, Refused, Report
 from release.plan import GATES, unproved
 from release.publisher import FILE, PublisherFacts
 from release.rules.archives import digest_of
-from release.runner import Finished
+from release.runner import TIMED_OUT, Finished
 from release.signing.kept import attested_files
 from release.simple import AGAIN, IndexClient, compare
 
@@ -37,8 +37,6 @@ _GRANT = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
 _PASSWORD = "TWINE_PASSWORD"  # noqa: S105 - the name of a variable
 _UPLOAD_S = 600.0
 """Seconds the upload may take, twine's own retries included."""
-_TIMED_OUT = 124
-"""The runner's code for a program it had to end."""
 _PASSING = re.compile(
     r"HTTPError: (?:5\d\d|408|425|429) |ConnectionError|ProxyError|Timeout|ConnectionReset"
     r"|RemoteDisconnected|SSLEOFError"
@@ -250,7 +248,7 @@ def _copies(dist: Path, artifacts: Sequence[Artifact], folder: Path) -> list[Pat
 def failure(index: Index, finished: Finished) -> Refused:
     """Why twine failed: not yet where the same command may succeed later, refused otherwise."""
     said = " ".join(finished.tail().split())
-    passing = finished.code == _TIMED_OUT or _PASSING.search(said) is not None
+    passing = finished.code == TIMED_OUT or _PASSING.search(said) is not None
     what = f"twine {version('twine')} did not succeed:\n{finished.tail(12)}"
     if passing:
         problem = Problem(rule="publish.index-up", where=index.upload_url, what=what, remedy=AGAIN)

@@ -16,7 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["GRACE_S", "Finished", "LocalRunner", "Runner", "ends_with_children"]
+__all__ = [
+    "GRACE_S",
+    "NOT_STARTED",
+    "TIMED_OUT",
+    "Finished",
+    "LocalRunner",
+    "Runner",
+    "ends_with_children",
+]
+
+TIMED_OUT = 124
+"""The code of a program that was killed when its time was up; as of the command `timeout`."""
+
+NOT_STARTED = 127
+"""The code of a program that could not be started; a shell's."""
 
 GRACE_S = 5.0
 """How long a program that was asked to end has for ending what it started in groups of its own."""
@@ -67,10 +81,10 @@ class Runner(Protocol):
             env: The whole environment of the child; None inherits this process's.
             show: Print the child's output as it comes (its standard output and error share one stream,
                 returned as `stdout`); otherwise capture both silently.
-            timeout_s: Seconds after which the child is killed; the code is then 124.
+            timeout_s: Seconds after which the child is killed; the code is then `TIMED_OUT`.
 
         Returns:
-            How it ended. A program that cannot be started ends with code 127 and the reason in `stderr`.
+            How it ended. A program that cannot be started ends with `NOT_STARTED` and the reason in `stderr`.
         """
         ...
 
@@ -107,7 +121,11 @@ class LocalRunner:
             )
         except OSError as error:
             return Finished(
-                argv=words, code=127, stdout="", stderr=f"{words[0]} could not be started: {error}", took_ms=0
+                argv=words,
+                code=NOT_STARTED,
+                stdout="",
+                stderr=f"{words[0]} could not be started: {error}",
+                took_ms=0,
             )
         expired = threading.Event()
         timer = threading.Timer(timeout_s or 0, lambda: (expired.set(), _end([child])))
@@ -125,7 +143,7 @@ class LocalRunner:
                 timer.cancel()
                 _STATE.running.discard(child)
         if expired.is_set():
-            code, err = 124, f"{err}\nkilled after {timeout_s} s"
+            code, err = TIMED_OUT, f"{err}\nkilled after {timeout_s} s"
         took_ms = round((time.monotonic() - began) * 1000)
         return Finished(argv=words, code=code, stdout=out, stderr=err, took_ms=took_ms)
 

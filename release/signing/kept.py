@@ -17,7 +17,7 @@ from release.indexes import IndexName
 from release.ledger import Ledger
 from release.model import Artifact, Kind, Problem, Refused
 from release.publisher import PublisherFacts
-from release.runner import Finished
+from release.runner import TIMED_OUT, Finished
 from release.signing.check import (
     COMMIT,
     REF,
@@ -35,8 +35,6 @@ _HOME = Path(__file__).resolve().parents[2]
 """Where `release` is: the signer runs from there."""
 _SIGN_S = 120.0
 """Seconds that signing may take."""
-_TIMED_OUT = 124
-"""The runner's code for a program it had to end."""
 
 
 def identity(facts: PublisherFacts) -> GitHubPublisher:
@@ -121,7 +119,7 @@ def _wrong(
 
 
 def _not_signed(signing: Finished) -> Refused:
-    passing = signing.code in {_TIMED_OUT, Kind.NOT_YET}
+    passing = signing.code in {TIMED_OUT, Kind.NOT_YET}
     problem = Problem(
         rule="attestation.signed",
         where="Sigstore",
