@@ -36,8 +36,6 @@ def pytest_configure(config: pytest.Config) -> None:
     warnings.simplefilter("ignore", EncodingWarning)
     for line in _ENCODINGS:
         config.addinivalue_line("filterwarnings", line)
-    # Those lines are for tests. What runs between tests is mutmut's fork server, under what was set before.
-    warnings.filterwarnings("ignore", category=EncodingWarning)
     limit_memory()
 
 
