@@ -134,7 +134,7 @@ def _wrong(
     try:
         read = Attestation.model_validate(attestation)
     except ValidationError as error:
-        return f"is no attestation: {error.errors(include_input=False, include_url=False)[0]['msg']}"
+        return f"is no attestation: {error.errors()[0]['msg']}"
     with believing(trusted):
         return attestation_problem(read, name, sha256, publisher.identity, claims={})
 

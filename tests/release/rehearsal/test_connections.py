@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,25 +12,12 @@ from typing import Any
 import h11
 import pytest
 
-from release.rehearsal import wire, world
+from release.rehearsal import wire
 from release.rehearsal.proxy import Proxy
 from release.rehearsal.tls import Authority
 from release.rehearsal.wire import Request, Response
-from release.rehearsal.world import World
-from tests.release.rehearsal.support import FACTS
 
 PATIENCE_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world.start(tmp_path_factory.mktemp("world"), FACTS) as started:
-        yield started
-        assert started.failures == []
-
-
-def port_of(url: str) -> int:
-    return int(url.rpartition(":")[2])
 
 
 def connected(port: int) -> socket.socket:
@@ -188,27 +175,15 @@ async def test_a_client_that_resets_its_connection_is_no_failure() -> None:
 @pytest.mark.parametrize(
     "head", [b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"]
 )
-def test_a_client_that_wants_one_answer_gets_one_and_the_end(running: World, head: bytes) -> None:
+async def test_a_client_that_wants_one_answer_gets_one_and_the_end(head: bytes) -> None:
     """A client that reads to the end would otherwise wait for ever."""
-    with connected(port_of(running.issuer.base)) as client:
-        client.sendall(head)
-        said = b""
-        while part := client.recv(1000):
-            said += part
-    assert said.startswith(b"HTTP/1.1 404 ")
-
-
-def test_the_world_ends_while_a_client_keeps_its_connection(tmp_path: Path) -> None:
-    """What still listens when the rehearsal is over is hung up on, and no task is left behind."""
-    with world.start(tmp_path, FACTS) as started:
-        client = connected(port_of(started.issuer.base))
-        client.sendall(b"GET /elsewhere HTTP/1.1\r\nhost: x\r\n\r\n")
-        said = b""
-        while not said.endswith(b'{"message": "not found"}'):
-            said += client.recv(1000)
-    with client:
-        assert client.recv(1000) == b""
-    assert started.failures == []
+    server = await wire.serve(answered)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.sockets[0].getsockname()[1]))
+    writer.write(head)
+    assert (await asyncio.wait_for(reader.read(), PATIENCE_S)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+    server.close()
+    await server.wait_closed()
 
 
 @asynccontextmanager

@@ -1,19 +1,16 @@
 """The embedded world as the real clients see it: twine, pip and uv through the proxy, by the real names."""
 
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import jwt
 import pytest
 import requests
 
 from release.indexes import INDEXES, IndexName
 from release.rehearsal import world
 from release.rehearsal.environment import child_environment
-from release.rehearsal.issuer import ISSUER
 from release.rehearsal.world import World
 from release.runner import Finished, LocalRunner
 from tests.release.rehearsal.support import FACTS, SDIST, SDIST_NAME, WHEEL, WHEEL_NAME, written
@@ -112,18 +109,6 @@ def session(env: dict[str, str]) -> requests.Session:
     return client
 
 
-def test_proxy_refuses_and_lists_other_hosts(running: World, env: dict[str, str]) -> None:
-    """Whatever needs the network during a rehearsal fails, and its host's name is kept for the report."""
-    with session(env) as client:
-        for url in ("https://elsewhere.invalid/x", f"https://{PYPI.hosts[1]}:8443/"):
-            with pytest.raises(requests.exceptions.ProxyError):
-                client.get(url, timeout=10)
-        assert client.get("http://plain.invalid/y", timeout=10).status_code == 403
-    assert running.proxy.refused["elsewhere.invalid"] == 1
-    assert running.proxy.refused[f"{PYPI.hosts[1]}:8443"] == 1
-    assert running.proxy.refused["plain.invalid"] == 1
-
-
 def test_proxy_tells_the_indexes_apart_by_name(env: dict[str, str], uploaded: Path) -> None:
     """Each real host name reaches its own index, with a certificate for that name."""
     del uploaded
@@ -132,58 +117,3 @@ def test_proxy_tells_the_indexes_apart_by_name(env: dict[str, str], uploaded: Pa
         assert {file["filename"] for file in page.json()["files"]} == {WHEEL_NAME, SDIST_NAME}
         assert client.get(TESTPYPI.project_url("demo-project"), headers=JSON, timeout=10).status_code == 404
         assert client.get(page.json()["files"][0]["url"], timeout=10).status_code == 200
-
-
-def test_tls_is_trusted_only_through_the_rehearsals_authority(env: dict[str, str]) -> None:
-    """A client with the machine's own authorities does not take the world for the real index."""
-    with session(env) as client:
-        client.verify = True
-        with pytest.raises(requests.exceptions.SSLError):
-            client.get(PYPI.project_url("demo-project"), headers=JSON, timeout=10)
-
-
-def test_issuer_gives_tokens_to_its_jobs_only(running: World) -> None:
-    """Who does not show the job's request token gets no ID token."""
-    job = running.issuer.job("pypi", ref="refs/tags/v1.0", sha="a" * 40)
-    asked = f"{job.url}&audience=pypi"
-    with requests.Session() as client:
-        client.trust_env = False
-        stranger = client.get(asked, headers={"authorization": "bearer x"}, timeout=10)
-        assert stranger.status_code == 401
-        assert client.get(asked, headers={"authorization": f"bearer {job.token}"}, timeout=10).json()["value"]
-        found = client.get(f"{running.issuer.base}/.well-known/openid-configuration", timeout=10).json()
-        assert found["issuer"] == ISSUER
-        (key,) = client.get(found["jwks_uri"], timeout=10).json()["keys"]
-        assert (key["kid"], key["alg"]) == (next(iter(running.issuer.keys)), "RS256")
-        assert client.get(f"{running.issuer.base}/elsewhere", timeout=10).status_code == 404
-        plain = client.get(job.url, headers={"authorization": f"bearer {job.token}"}, timeout=10).json()[
-            "value"
-        ]
-        claims = jwt.decode(plain, options={"verify_signature": False})
-        assert claims["aud"] == "https://github.com/Somebody"
-
-
-def test_clients_that_leave_do_no_harm(running: World) -> None:
-    """A connection that says nothing, half a request, or half an upload is the client's own matter."""
-    proxy, issuer = (int(url.rpartition(":")[2]) for url in (running.proxy_url, running.issuer.base))
-    for port in (proxy, issuer):
-        for said in (b"", b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf", b"\0\r\n\r\n"):
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-                client.sendall(said)
-                client.shutdown(socket.SHUT_WR)
-                while client.recv(1000):
-                    pass
-    assert running.failures == []
-
-
-def test_a_defect_of_a_server_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A handler that fails cuts the connection, and the rehearsal hears of it."""
-    with world.start(tmp_path, FACTS) as started:
-        monkeypatch.setattr(started.issuer, "_jobs", None)
-        asked = f"{started.issuer.base}/idtoken/1"
-        with requests.Session() as client:
-            client.trust_env = False
-            with pytest.raises(requests.exceptions.ConnectionError):
-                client.get(asked, headers={"authorization": "bearer x"}, timeout=10)
-    (failure,) = started.failures
-    assert isinstance(failure, TypeError)
