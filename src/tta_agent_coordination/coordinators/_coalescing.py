@@ -157,7 +157,7 @@ class Coalescer[T, K, R]:
         pending: set[asyncio.Future[Sequence[R]]] = set()
         for line in self._lines.values():
             if line.loop is loop:
-                pending.update(line.waiting, (place for place, _ in line.boarded))
+                pending.update(line.waiting)
                 if line.task is not None:
                     pending.add(line.task)
         if pending:
