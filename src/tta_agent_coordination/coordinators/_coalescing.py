@@ -24,8 +24,6 @@ MAX_ITEMS = 128
 MAX_BYTES = 1 << 20
 """Bytes one batch carries at most, unless a single call brings more."""
 
-_CANCELLED = "the task that carried this call out was cancelled; it may or may not have been done"
-
 type Flush[T, K, R] = Callable[[Inbox, Sequence[T], K], Awaitable[Sequence[R]]]
 """Carries items of one inbox out, all on the same terms; answers for each of them, in their order."""
 
