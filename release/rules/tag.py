@@ -35,7 +35,9 @@ def may_release(facts: TagFacts, *, version: Version, commit: str) -> list[Probl
     def wrong(rule: str, what: str, remedy: str) -> None:
         problems.append(Problem(rule=f"tag.{rule}", where=f"tag {facts.name}", what=what, remedy=remedy))
 
-    again = f"delete it, then `git tag --sign {facts.name}` on a commit of main; see CONTRIBUTING.md"
+    again = (
+        f"delete it, then `git tag --sign {facts.name}` on a commit of main; docs/how-to/release.md says how"
+    )
     if not facts.exists:
         wrong(
             "exists",

@@ -1,24 +1,30 @@
-"""Rollback as the runbook says: yank, burn the number, publish the fix; what can run offline is run.
+"""Ways back as the runbook says: tag again, burn the number, yank, publish the fix; run as far as offline goes.
 
 The commands are read from the runbook and given to the stages as a person would give them.
 """
 
+import datetime as dt
 import re
 import shlex
 
 import pytest
+from packaging.version import Version
 
 from release import prepare
 from release.__main__ import parse
+from release.checkout import Checkout
 from release.indexes import INDEXES, IndexName
 from release.model import Refused
 from release.rehearsal.wire import Request, Response
+from release.rules import changelog
+from release.rules.tag import may_release
+from release.runner import LocalRunner
 from release.simple import IndexClient
 from tests.release import publish_support
 from tests.release.ledger_support import rules_of
 from tests.release.publish_support import Release
 from tests.release.rehearsal.support import SDIST_NAME, WHEEL_NAME
-from tests.release.repo_support import Repo, context_on, printed
+from tests.release.repo_support import NOW, Repo, context_on, printed
 from tests.release.workflow_support import ROOT
 
 pytestmark = pytest.mark.timeout(300)
@@ -45,9 +51,9 @@ def test_rollback_burns_the_number_and_prepares_the_fix(repo: Repo) -> None:
     repo.commit("Release 0.2.0")
     repo.sign("v0.2.0")
     repo.git("push", "--quiet", "origin", "main", "v0.2.0")
-    changelog = (repo.root / "CHANGELOG.md").read_text(encoding="utf-8")
+    before = (repo.root / "CHANGELOG.md").read_text(encoding="utf-8")
     dated = "## [0.2.0] - 2026-03-04\n"
-    noted = changelog.replace(dated, f"{dated}\nYanked: it loses messages.\n")
+    noted = before.replace(dated, f"{dated}\nYanked: it loses messages.\n")
     repo.write("CHANGELOG.md", noted.replace("## [Unreleased]\n", "## [Unreleased]\n\n### Fixed\n\n- It.\n"))
     repo.write("tests/test_fix.py", "def test_what_was_missing(): ...\n")
     repo.commit("Fix it, with the test that was missing")
@@ -61,6 +67,63 @@ def test_rollback_burns_the_number_and_prepares_the_fix(repo: Repo) -> None:
     assert "## [0.2.1] - 2026-03-04" in after
     assert f"{dated}\nYanked: it loses messages.\n" in after
     assert "git push origin v0.2.1" in printed(context)
+
+
+def given_back(repo: Repo, version: str) -> None:
+    """As the runbook says: the version's heading and link go, and its entries are unreleased again."""
+    lines = (repo.root / "CHANGELOG.md").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith((f"## [{version}]", f"[{version}]: "))]
+    assert len(lines) - len(kept) == 2
+    repo.write("CHANGELOG.md", "".join(kept))
+    repo.commit(f"Give the entries of {version} back")
+    repo.push()
+
+
+@pytest.mark.parametrize(("first", "then"), [("0.2.0", "0.2.1"), ("0.1.0rc1", "0.1.0")])
+def test_entries_of_a_burned_version_and_of_a_candidate_go_into_the_next(
+    repo: Repo, first: str, then: str
+) -> None:
+    """Nothing that a user will notice is lost with a number, and `prepare` has something to say."""
+    prepare.run("prepare", context_on(repo.root, options=parse(["prepare", first])[1]))
+    repo.commit(f"Release {first}")
+    repo.sign(f"v{first}")
+    repo.git("push", "--quiet", "origin", "main", f"v{first}")
+    with pytest.raises(Refused) as caught:
+        prepare.run("prepare", context_on(repo.root, options=parse(["prepare", then])[1]))
+    assert rules_of(caught.value) == ["prepare.says-something"]
+    given_back(repo, first)
+    prepare.run("prepare", context_on(repo.root, options=parse(["prepare", then])[1]))
+    after = (repo.root / "CHANGELOG.md").read_text(encoding="utf-8")
+    section = changelog.parse(after).section(Version(then))
+    assert section is not None
+    assert "`demo.thing` does it." in section.body
+    assert changelog.format_problems(after) == []
+    assert f"[{then}]: https://code.example.org/demo/compare/v{first}...v{then}" in after
+
+
+def test_a_refused_version_is_tagged_again_and_not_prepared_again(repo: Repo) -> None:
+    """Before anything is uploaded a mended commit takes the same number, while its date holds."""
+    asked = parse(["prepare", "0.2.0"])[1]
+    prepare.run("prepare", context_on(repo.root, options=asked))
+    repo.commit("Release 0.2.0")
+    repo.sign("v0.2.0")
+    repo.git("push", "--quiet", "origin", "main", "v0.2.0")
+    repo.write("mended.py", "")
+    repo.commit("Mend what a gate found")
+    repo.push()
+    repo.git("push", "--quiet", "--delete", "origin", "v0.2.0")
+    repo.git("tag", "--delete", "v0.2.0")
+    with pytest.raises(Refused) as caught:
+        prepare.run("prepare", context_on(repo.root, options=asked))
+    assert "prepare.unused" in rules_of(caught.value)
+    repo.sign("v0.2.0")
+    checkout = Checkout(repo.root, LocalRunner())
+    version, text = Version("0.2.0"), (repo.root / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert may_release(checkout.tag_facts("v0.2.0"), version=version, commit=checkout.head()) == []
+    day = NOW.date()
+    assert changelog.dated(text, version, today=day + dt.timedelta(days=3)) == []
+    late = changelog.dated(text, version, today=day + dt.timedelta(days=4))
+    assert [problem.rule for problem in late] == ["changelog.dated"]
 
 
 def test_rollback_yanked_files_stay_and_say_why(release: Release) -> None:
