@@ -25,6 +25,7 @@ LAYERS: list[tuple[str, ...]] = [
         "registries._liveness",
         "registries._restart",
         "registries._capabilities",
+        "registries._entries",
     ),
     ("_redis",),
     ("coordinators", "registries", "resilience"),
