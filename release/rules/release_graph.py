@@ -80,6 +80,7 @@ _JOB_KEYS = frozenset(
     ]
 )
 _STEP_KEYS = frozenset(["name", "id", "uses", "with", "env", "run"])
+_COMPOSITE_KEYS = _STEP_KEYS | {"shell"}
 _TOP_KEYS = frozenset(["name", "on", "permissions", "cache-mode", "concurrency", "defaults", "jobs"])
 _DOWNLOAD_KEYS = frozenset(["artifact-ids", "path", "merge-multiple"])
 _UPLOAD_KEYS = frozenset(["name", "path", "if-no-files-found", "retention-days", "include-hidden-files"])
@@ -106,10 +107,12 @@ class Release:
         object.__setattr__(self, "jobs", self.workflow.jobs)
 
 
-def _problem(release: Release, rule: str, place: str | int, what: str, remedy: str) -> Problem:
-    where = (
-        f"{release.workflow.file}:{place}" if isinstance(place, int) else f"{release.workflow.file}: {place}"
-    )
+def _problem(
+    release: Release, rule: str, place: str | int, what: str, remedy: str, *, file: str = ""
+) -> Problem:
+    """What is wrong at a line, or at what is named, of the workflow or of another file."""
+    between = ":" if isinstance(place, int) else ": "
+    where = f"{file or release.workflow.file}{between}{place}"
     return Problem(rule=f"release.{rule}", where=where, what=what, remedy=remedy)
 
 
@@ -154,27 +157,27 @@ def _cache(release: Release) -> Iterator[Problem]:
     if release.workflow.cache_mode != "none":
         what = f"cache-mode is {release.workflow.cache_mode or 'not there'}"
         yield _problem(release, "cache", "cache-mode", what, "write `cache-mode: none` at the top")
-    steps = [step for job in release.jobs.values() for step in job.steps]
-    steps += [step for composite in release.composites.values() for step in composite.steps]
-    for step in steps:
+    steps = [("", step) for job in release.jobs.values() for step in job.steps]
+    steps += [(each.file, step) for each in release.composites.values() for step in each.steps]
+    for file, step in steps:
         if step.uses.startswith("actions/cache") or any("cache" in key for key in step.settings):
             remedy = "take it away: what a release is made from comes from the tag and the locks alone"
-            yield _problem(release, "cache", step.line, "a step uses a cache", remedy)
+            yield _problem(release, "cache", step.line, "a step uses a cache", remedy, file=file)
 
 
 def _keys(release: Release) -> Iterator[Problem]:
     """Also keeps conditions, services, containers, called workflows and inherited environments out."""
-    levels = [("the top", 1, release.workflow.keys - _TOP_KEYS)]
+    levels = [("", 1, "the top", release.workflow.keys - _TOP_KEYS)]
     for job in release.jobs.values():
-        levels.append((f"job {job.id}", job.line, job.keys - _JOB_KEYS))
-        levels += [(f"a step of {job.id}", step.line, step.keys - _STEP_KEYS) for step in job.steps]
-    for composite in release.composites.values():
-        extra = [(step.line, step.keys - _STEP_KEYS - {"shell"}) for step in composite.steps]
-        levels += [(f"a step of {composite.file}", line, keys) for line, keys in extra]
-    for level, line, unknown in levels:
+        levels.append(("", job.line, f"job {job.id}", job.keys - _JOB_KEYS))
+        levels += [("", step.line, f"a step of {job.id}", step.keys - _STEP_KEYS) for step in job.steps]
+    for each in release.composites.values():
+        levels += [(each.file, step.line, "a step", step.keys - _COMPOSITE_KEYS) for step in each.steps]
+    for file, line, level, unknown in levels:
         if unknown:
             remedy = "take it away; nothing on the way to an upload is conditional or brought from elsewhere"
-            yield _problem(release, "keys", line, f"{level} has {', '.join(sorted(unknown))}", remedy)
+            what = f"{level} has {', '.join(sorted(unknown))}"
+            yield _problem(release, "keys", line, what, remedy, file=file)
 
 
 def _roles(release: Release) -> Iterator[Problem]:
@@ -234,8 +237,8 @@ def _set_up(release: Release) -> Iterator[Problem]:
             words = set(step.run.split())
             if "install" in words and "pip" in words and not words >= _HASH_CHECKED:
                 remedy = f"install from a lock with {' '.join(sorted(_HASH_CHECKED))}"
-                what = f"{composite.file}:{step.line} installs what no hash names"
-                yield _problem(release, "set-up", "set-up", what, remedy)
+                what = "a step installs what no hash names"
+                yield _problem(release, "set-up", step.line, what, remedy, file=composite.file)
 
 
 def _lines(release: Release) -> Iterator[Problem]:
@@ -274,8 +277,7 @@ def _taken(release: Release) -> Iterator[Problem]:
         if not role.ledger:
             continue
         got = {
-            step.settings.get("path", ""): step.settings.get("artifact-ids", "")
-            for step in _of_kind(job, "download")
+            step.settings.get("path"): step.settings.get("artifact-ids") for step in _of_kind(job, "download")
         }
         wanted = {
             "ledger": f"${{{{ needs.{role.ledger}.outputs.ledger }}}}",
@@ -292,7 +294,7 @@ def _by_id(release: Release) -> Iterator[Problem]:
         for step in _of_kind(job, "download"):
             ids = [each.strip() for each in step.settings.get("artifact-ids", "").split(",")]
             unknown = sorted(step.settings.keys() - _DOWNLOAD_KEYS)
-            loose = [each for each in ids if not _handed_on(release, job, each)]
+            loose = [each or "no id" for each in ids if not _handed_on(release, job, each)]
             if unknown or loose:
                 what = f"job {job.id} downloads {', '.join([*unknown, *loose])}"
                 remedy = "name artefacts by the id that a job in `needs:` hands on from its own upload step"

@@ -41,6 +41,8 @@ def test_pins_list_is_sorted_and_not_empty() -> None:
         (f"Actions/checkout@{SHA}", "v7.0.1", "pins.listed"),
         ("actions/checkout", "v7.0.1", "pins.form"),
         ("./.github/actions/setup", "", "pins.form"),
+        (f"./actions/checkout@{SHA}", "v7.0.1", "pins.form"),
+        (f"../actions/checkout@{SHA}", "v7.0.1", "pins.form"),
         ("docker://python:3.13@sha256:0", "", "pins.form"),
     ],
 )

@@ -4,6 +4,7 @@ Every test takes the committed file or spoils one thing in it. A rule that does 
 for fails here.
 """
 
+import itertools
 import json
 import re
 import shlex
@@ -22,6 +23,8 @@ from tests.release.workflow_support import (
     ENVIRONMENTS,
     FOLDER,
     ROOT,
+    SETUP,
+    composites,
     edit,
     judge_release,
     rules,
@@ -162,10 +165,135 @@ SPOILED = [
 ]
 
 
+def job_at(text: str, where: str) -> str:
+    """The job around the line that a problem names, or what it names instead; nothing for the top."""
+    file, _, place = where.rpartition(":")
+    assert file == f"{FOLDER}/release.yml"
+    if not place.isdigit():
+        assert place.startswith(" ")
+        return place[1:]
+    above = text.splitlines()[: int(place)]
+    assert above
+    return next((each[2:-1] for each in reversed(above) if re.fullmatch(r"  [\w-]+:", each)), "")
+
+
+def step_at(text: str, where: str) -> str:
+    """The step of the composite action that begins where a problem says."""
+    file, _, line = where.rpartition(":")
+    assert file == f"{SETUP}/action.yml"
+    below = text.splitlines()[int(line) - 1 :]
+    assert below[0].startswith("    - ")
+    return "\n".join([below[0], *itertools.takewhile(lambda each: not each.startswith("    - "), below[1:])])
+
+
 @pytest.mark.parametrize(("rule", "job", "old", "new"), SPOILED)
 def test_release_graph_refuses_what_its_rule_is_for(rule: str, job: str, old: str, new: str) -> None:
     """A change that a reviewer could miss turns lint red, under the id of the rule it breaks."""
-    assert rule in rules(judge_release(edit(RELEASE, old, new, job=job)))
+    text = edit(RELEASE, old, new, job=job)
+    found = [problem for problem in judge_release(text) if problem.rule == rule]
+    assert found
+    places = [job_at(text, problem.where) for problem in found]
+    if rule in {"release.by-id", "release.fan-in"}:
+        assert all(places), "the job that takes or gives is named, whichever was spoiled"
+    elif job:
+        assert places == [job]
+    else:
+        assert set(places) <= {"", "on", "concurrency", "cache-mode", "mutants", "mutation"}
+
+
+SAID = [
+    ("", "cache-mode: none", "cache-mode: read", "cache-mode is read", ""),
+    ("", "cache-mode: none\n", "", "cache-mode is not there", ""),
+    ("", "permissions: {}\n", "permissions: {}\nenv: {A: b}\nrun-name: x\n", "the top has env, run-name", ""),
+    (
+        "lint",
+        "      - name: Lint\n",
+        "      - name: Lint\n        if: success()\n        continue-on-error: true\n",
+        "a step of lint has continue-on-error, if",
+        "",
+    ),
+    ("", "  mutation:\n", "  mutants:\n", "job mutation is missing", ""),
+    ("", "  mutation:\n", "  mutants:\n", "job mutants is not one of a release", ""),
+    (
+        "pypi",
+        "needs: [build, smoke-testpypi]",
+        "needs: [build, lint]",
+        "there is a way to pypi around test, mutation, coverage, collect, testpypi, smoke-testpypi",
+        "add test, mutation, coverage, collect, testpypi, smoke-testpypi to its `needs:`",
+    ),
+    ("pypi", "id-token: write", "id-token: none", "job pypi may not mint an identity token", ""),
+    (
+        "lint",
+        "    permissions:\n",
+        "    permissions:\n      id-token: write # why\n",
+        "job lint may mint an identity token",
+        "",
+    ),
+    (
+        "pypi",
+        "      - name: Upload to PyPI\n",
+        "      - name: More\n      - uses: a/b@c\n        run: make\n      - name: Upload to PyPI\n",
+        "job pypi is: checkout set-up download download other other session upload",
+        "",
+    ),
+    (
+        "pypi",
+        "needs.smoke-testpypi.outputs.head",
+        "needs.build.outputs.head",
+        "job pypi is not told what to expect by the jobs it needs, or is told more",
+        "HEAD: ${{ needs.smoke-testpypi.outputs.head }}, DIGESTS: ${{ needs.build.outputs.digests }}",
+    ),
+    (
+        "build",
+        "      - name: Build",
+        "      - env: {A: b}\n        name: Build",
+        "job build is not told what to expect by the jobs it needs, or is told more",
+        "no env",
+    ),
+    (
+        "pypi",
+        "          path: dist\n",
+        "          path: elsewhere\n",
+        "job pypi does not take up the ledger of smoke-testpypi and the dist of build",
+        "${{ needs.smoke-testpypi.outputs.ledger }} into ledger, ${{ needs.build.outputs.dist }} into dist",
+    ),
+    (
+        "lint",
+        "artifact-ids: ${{ needs.build.outputs.dist }}",
+        "name: dist-1",
+        "job lint downloads name, no id",
+        "",
+    ),
+    (
+        "verify",
+        "    runs-on",
+        "    environment: pypi\n    runs-on",
+        "job verify runs in environment 'pypi', not ''",
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(("job", "old", "new", "what", "remedy"), SAID)
+def test_a_refusal_says_what_is_there_and_what_should_be(
+    job: str, old: str, new: str, what: str, remedy: str
+) -> None:
+    """All of it at once, so that one edit mends it."""
+    found = judge_release(edit(RELEASE, old, new, job=job))
+    assert what in [problem.what for problem in found]
+    assert not remedy or remedy in [problem.remedy for problem in found if problem.what == what]
+
+
+def test_only_the_uploads_have_an_environment_whatever_the_publisher_says() -> None:
+    """An environment is where a person approves; one without an entry is not guessed."""
+    workflow = read_workflow(
+        f"{FOLDER}/release.yml", edit(RELEASE, "    runs-on", "    environment: e\n    runs-on", job="lint")
+    )
+    found = release_graph.problems(workflow, composites(), {"pypi": "pypi", "lint": "e"}, pythons.SUPPORTED)
+    assert [problem.what for problem in found] == [
+        "job lint runs in environment 'e', not ''",
+        "job testpypi runs in environment 'testpypi', not ''",
+    ]
 
 
 def test_every_release_rule_is_seen_refusing() -> None:
@@ -199,20 +327,33 @@ def test_release_graph_smoke_follows_its_upload() -> None:
 def test_release_graph_refuses_a_set_up_without_hashes() -> None:
     """What every job installs first, those that mint tokens too, is named by hash."""
     spoiled = edit(set_up_text(), "--require-hashes ", "")
-    assert rules(judge_release(RELEASE, spoiled)) == {"release.set-up"}
+    (problem,) = judge_release(RELEASE, spoiled)
+    assert problem.rule == "release.set-up"
+    assert "pip" in step_at(spoiled, problem.where)
+    assert problem.remedy == "install from a lock with --no-deps --only-binary=:all: --require-hashes"
 
 
 def test_release_graph_refuses_a_cache_in_the_set_up() -> None:
     """A cache comes in by the composite action as well as by a job."""
     python = "        python-version: ${{ inputs.python }}\n"
     spoiled = edit(set_up_text(), python, f"{python}        cache: pip\n")
-    assert rules(judge_release(RELEASE, spoiled)) == {"release.cache"}
+    (problem,) = judge_release(RELEASE, spoiled)
+    assert problem.rule == "release.cache"
+    assert "cache: pip" in step_at(spoiled, problem.where)
 
 
 def test_release_graph_refuses_a_condition_in_the_set_up() -> None:
     """A step of the composite action that may not run is a conditional step on the way to an upload."""
     spoiled = edit(set_up_text(), "      shell: bash\n", "      if: inputs.redis\n      shell: bash\n")
-    assert rules(judge_release(RELEASE, spoiled)) == {"release.keys"}
+    (problem,) = judge_release(RELEASE, spoiled)
+    assert (problem.rule, problem.what) == ("release.keys", "a step has if")
+    assert "if: inputs.redis" in step_at(spoiled, problem.where)
+
+
+def test_release_graph_refuses_the_action_that_caches() -> None:
+    """By its name, whatever it is told."""
+    spoiled = edit(RELEASE, "      - name: Lint\n", "      - uses: actions/cache@v5\n      - name: Lint\n")
+    assert "release.cache" in rules(judge_release(spoiled))
 
 
 def test_release_jobs_are_sessions_that_nox_lists() -> None:

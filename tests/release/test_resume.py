@@ -88,6 +88,9 @@ def test_a_passed_gate_is_done_unless_it_is_asked_for_again(tmp_path: Path) -> N
     add(ledger, "lint")
     assert done(ledger, "lint", "all", again=False)
     assert not done(ledger, "lint", "all", again=True)
+    add(ledger, "test", "3.12")
+    assert done(ledger, "test", "3.12", again=False)
+    assert not done(ledger, "test", "3.13", again=False), "one leg says nothing of another"
     add(ledger, "lint", outcome=Outcome.FAILED)
     assert not done(ledger, "lint", "all", again=False)
 

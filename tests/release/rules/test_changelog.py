@@ -167,6 +167,32 @@ def test_a_stale_link_of_the_version_is_replaced() -> None:
     assert "somewhere" not in made
 
 
+@pytest.mark.parametrize(
+    ("links", "made"),
+    [
+        (["0.1.0", "Unreleased"], ["Unreleased", "0.2.0", "0.1.0"]),
+        (["Unreleased", "0.2.0", "0.1.0"], ["Unreleased", "0.2.0", "0.1.0"]),
+        (["0.1.0", "home"], ["Unreleased", "0.2.0", "0.1.0", "home"]),
+        (["home", "0.2.0", "0.1.0"], ["Unreleased", "0.2.0", "home", "0.1.0"]),
+    ],
+)
+def test_new_links_stand_before_all_that_are_kept(links: list[str], made: list[str]) -> None:
+    """Each name once, wherever the old definitions stood; those of other names are left as they are."""
+    text = "# Changelog\n\n## [Unreleased]\n\n- One.\n\n"
+    text += "".join(f"[{name}]: https://example.org/{name}\n" for name in links)
+    changed = changelog.with_release(
+        text, Version("0.2.0"), today=TODAY, repository=HOME, before=Version("0.1.0")
+    )
+    assert changed.splitlines()[-len(made) :] == [
+        {
+            "Unreleased": f"[Unreleased]: {HOME}/compare/v0.2.0...HEAD",
+            "0.2.0": f"[0.2.0]: {HOME}/compare/v0.1.0...v0.2.0",
+        }.get(name, f"[{name}]: https://example.org/{name}")
+        for name in made
+    ]
+    assert len(changelog.parse(changed).links) == len(made)
+
+
 def test_without_unreleased_there_is_nothing_to_turn() -> None:
     """The stage asks first; a caller that does not is told."""
     with pytest.raises(ValueError, match="no Unreleased"):

@@ -93,6 +93,20 @@ def test_a_pyproject_that_cannot_be_checked_against_is_refused(text: str, says: 
     assert says in refused.value.problems[0].what
 
 
+def test_requirements_are_spelled_as_the_metadata_spells_them() -> None:
+    """Names normalised; an extra's condition beside the requirement's own, or alone."""
+    more = 'Fake_Server = ["Odd_Name", "Far @ https://example.org/far.whl ; os_name == \'nt\'", '
+    declared = Declared.read(PYPROJECT.replace("Fake_Server = [", more, 1))
+    assert declared.requires == {
+        "redis>=6.2",
+        'pydantic>=2.10; python_version < "3.15" or os_name == "nt"',
+        'odd-name; extra == "fake-server"',
+        'far @ https://example.org/far.whl ; os_name == "nt" and extra == "fake-server"',
+        'fakeredis[lua]>=2.31; (python_version < "3.15" or os_name == "nt") and extra == "fake-server"',
+    }
+    assert declared.extras == {"fake-server"}
+
+
 def test_file_names_follow_from_name_and_version() -> None:
     """PEP 625 and the wheel specification."""
     declared = Declared.read(PYPROJECT.replace("tiny-demo", "Tiny.Demo", 1).replace("1.2.0", "1.2.0rc1"))
