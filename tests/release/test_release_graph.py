@@ -26,6 +26,7 @@ from tests.release.workflow_support import (
     SETUP,
     composites,
     edit,
+    job_at,
     judge_release,
     rules,
     set_up_text,
@@ -165,18 +166,6 @@ SPOILED = [
 ]
 
 
-def job_at(text: str, where: str) -> str:
-    """The job around the line that a problem names, or what it names instead; nothing for the top."""
-    file, _, place = where.rpartition(":")
-    assert file == f"{FOLDER}/release.yml"
-    if not place.isdigit():
-        assert place.startswith(" ")
-        return place[1:]
-    above = text.splitlines()[: int(place)]
-    assert above
-    return next((each[2:-1] for each in reversed(above) if re.fullmatch(r"  [\w-]+:", each)), "")
-
-
 def step_at(text: str, where: str) -> str:
     """The step of the composite action that begins where a problem says."""
     file, _, line = where.rpartition(":")
@@ -192,7 +181,7 @@ def test_release_graph_refuses_what_its_rule_is_for(rule: str, job: str, old: st
     text = edit(RELEASE, old, new, job=job)
     found = [problem for problem in judge_release(text) if problem.rule == rule]
     assert found
-    places = [job_at(text, problem.where) for problem in found]
+    places = [job_at("release.yml", text, problem.where) for problem in found]
     if rule in {"release.by-id", "release.fan-in"}:
         assert all(places), "the job that takes or gives is named, whichever was spoiled"
     elif job:

@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from release.rules import pins, release_graph, workflows
-from tests.release.workflow_support import FOLDER, ROOT, SETUP, edit, judge, rules, set_up_text, text_of
+from tests.release.workflow_support import (
+    FOLDER,
+    ROOT,
+    SETUP,
+    edit,
+    job_at,
+    judge,
+    rules,
+    set_up_text,
+    text_of,
+)
 
 FILES = sorted(path.name for path in (ROOT / FOLDER).iterdir())
 TARGET = "pull_request_target"
@@ -160,9 +170,66 @@ SPOILED = [
 @pytest.mark.parametrize(("rule", "name", "job", "old", "new"), SPOILED)
 def test_workflow_rule_refuses_what_it_is_for(rule: str, name: str, job: str, old: str, new: str) -> None:
     """A change that a reviewer could miss turns lint red, under the id of the rule it breaks."""
-    found = judge(name, edit(text_of(name), old, new, job=job))
-    assert rule in rules(found)
-    assert [problem.where for problem in found if FOLDER not in problem.where] == []
+    text = edit(text_of(name), old, new, job=job)
+    found = [problem for problem in judge(name, text) if problem.rule == rule]
+    assert len(found) == 1
+    place = job_at(name, text, found[0].where)
+    assert place in ({job} if job else {"on", "permissions", "codeql", "scorecard", "linting"})
+
+
+SAID = [
+    ("lint", "timeout-minutes: 20", "timeout-minutes: 360", "job lint has 360 timeout-minutes"),
+    ("lint", "    timeout-minutes: 20\n", "", "job lint has no timeout-minutes"),
+    (
+        "lint",
+        "    runs-on",
+        "    needs: [nobody, no-one]\n    runs-on",
+        "job lint needs nobody, no-one, which",
+    ),
+    (
+        "lint",
+        "    runs-on",
+        "    needs: [lint]\n    runs-on",
+        "job lint needs itself, at some distance, which",
+    ),
+    (
+        "test",
+        "windows-latest]",
+        "my-machine]",
+        "job test runs on ubuntu-latest, macos-latest, my-machine",
+    ),
+    ("lint", "runs-on: ubuntu-latest", "runs-on: ${{ matrix.os }}", "job lint runs on ${{ matrix.os }}"),
+    ("coverage", "test-3.13 coverage", "tests coverage", "job coverage runs tests, coverage"),
+    ("lint", "-s lint", "-s lint lint build", "job lint runs lint, lint, build"),
+    (
+        "lint",
+        "      - name: Lint\n",
+        "      - run: ls\n      - name: Lint\n",
+        "job lint has 2 shell lines, or one that is more than a nox session",
+    ),
+    (
+        "lint",
+        "          fetch-depth: 0\n",
+        "          token: x\n          path: y\n          fetch-depth: 0\n",
+        "the checkout's path is not the default; the checkout's token is not the default",
+    ),
+    ("build", "    runs-on", "    if: failure()\n    runs-on", "`if: failure()` goes on after a failure"),
+    (
+        "lint",
+        "contents: read # check out",
+        "contents: read",
+        "job lint is granted contents: read without a reason",
+    ),
+    ("lint", "contents: read", "contents: write", "job lint may write contents"),
+    ("lint", "$/.github/actions/setup", "$/.github/set-up", "`$/.github/set-up` is not there"),
+]
+
+
+@pytest.mark.parametrize(("job", "old", "new", "what"), SAID)
+def test_a_refusal_says_what_is_there(job: str, old: str, new: str, what: str) -> None:
+    """All of it at once, so that one edit mends it."""
+    found = judge("ci.yml", edit(text_of("ci.yml"), old, new, job=job))
+    assert "; ".join(problem.what for problem in found).startswith(what)
 
 
 def test_every_workflow_rule_is_seen_refusing() -> None:
@@ -190,7 +257,10 @@ def test_workflow_rules_see_a_longer_circle() -> None:
 )
 def test_workflow_rules_read_the_composite_action_too(rule: str, old: str, new: str) -> None:
     """What a job may not do, it may not do by way of the set-up either."""
-    assert rule in rules(judge("ci.yml", text_of("ci.yml"), edit(set_up_text(), old, new)))
+    found = judge("ci.yml", text_of("ci.yml"), edit(set_up_text(), old, new))
+    (where,) = [problem.where for problem in found if problem.rule == rule]
+    assert where.startswith(f"{SETUP}/action.yml:")
+    assert where.endswith(": runs") or int(where.rpartition(":")[2]) > 1
 
 
 def test_workflow_check_names_a_file_it_cannot_read(tmp_path: Path) -> None:

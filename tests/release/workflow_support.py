@@ -39,6 +39,18 @@ def edit(text: str, old: str, new: str, *, job: str = "") -> str:
     return text[: block.start()] + edit(block[0], old, new) + text[block.end() :]
 
 
+def job_at(file: str, text: str, where: str) -> str:
+    """The job around the line that a problem names, or what it names instead; nothing for the top."""
+    named, _, place = where.rpartition(":")
+    assert named == f"{FOLDER}/{file}"
+    if not place.isdigit():
+        assert place.startswith(" ")
+        return place[1:]
+    above = text.splitlines()[: int(place)]
+    assert above
+    return next((each[2:-1] for each in reversed(above) if re.fullmatch(r"  [\w-]+:", each)), "")
+
+
 def judge_release(text: str, set_up: str | None = None) -> list[Problem]:
     """What the release rules say about a text in the place of release.yml."""
     workflow = read_workflow(f"{FOLDER}/release.yml", text)
