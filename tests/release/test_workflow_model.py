@@ -2,7 +2,16 @@
 
 import pytest
 
-from release.rules.workflow_model import Grant, UnreadableError, Use, read_composite, read_workflow
+from release.rules.workflow_model import (
+    Composite,
+    Grant,
+    Job,
+    Step,
+    UnreadableError,
+    Use,
+    read_composite,
+    read_workflow,
+)
 
 SMALL = """\
 on: push
@@ -89,27 +98,182 @@ def test_workflow_ancestors_end_in_a_circle() -> None:
     assert workflow.ancestors("z") == frozenset()
 
 
+FULL = """\
+name: x
+on: {push: {tags: [v]}}
+permissions: {contents: read}
+concurrency: {group: g}
+jobs:
+  full:
+    needs: [one, two]
+    if: maybe
+    runs-on: here
+    timeout-minutes: 7
+    environment: place
+    permissions: write-all
+    strategy: {matrix: {os: [a, b], exclude: [], include: []}}
+    outputs: {head: h}
+    steps:
+      - id: step
+        if: sure
+        uses: a/b@c
+        with: {depth: 0}
+        run: ls
+        env: {A: b}
+      - name: nothing
+  bare: {}
+"""
+
+
+def test_everything_that_is_written_is_read() -> None:
+    """Each key has its place, and what is not written is the empty value of its kind."""
+    workflow = read_workflow("x.yml", FULL)
+    assert (workflow.file, workflow.text) == ("x.yml", FULL)
+    assert workflow.keys == {"name", "on", "permissions", "concurrency", "jobs"}
+    assert workflow.triggers == {"push": {"tags": ["v"]}}
+    assert workflow.permissions == {"contents": "read"}
+    assert workflow.concurrency == {"group": "g"}
+    assert [*workflow.jobs] == ["full", "bare"]
+    empty = Step(keys=frozenset(["name"]), line=22, id="", uses="", settings={}, run="", env={}, condition="")
+    assert workflow.jobs["full"] == Job(
+        keys=frozenset(
+            [
+                *("needs", "if", "runs-on", "timeout-minutes", "environment", "permissions"),
+                *("strategy", "outputs", "steps"),
+            ]
+        ),
+        line=6,
+        id="full",
+        needs=("one", "two"),
+        runs_on="here",
+        timeout="7",
+        grants=(),
+        grants_all="write-all",
+        environment="place",
+        condition="maybe",
+        matrix={"os": ("a", "b")},
+        matrix_extra=frozenset(["include", "exclude"]),
+        outputs={"head": "h"},
+        steps=(
+            Step(
+                keys=frozenset(["id", "if", "uses", "with", "run", "env"]),
+                line=16,
+                id="step",
+                uses="a/b@c",
+                settings={"depth": "0"},
+                run="ls",
+                env={"A": "b"},
+                condition="sure",
+            ),
+            empty,
+        ),
+    )
+    assert workflow.jobs["bare"] == Job(
+        keys=frozenset(),
+        line=23,
+        id="bare",
+        needs=(),
+        runs_on="",
+        timeout="",
+        grants=(),
+        grants_all="inherited",
+        environment="",
+        condition="",
+        matrix={},
+        matrix_extra=frozenset(),
+        outputs={},
+        steps=(),
+    )
+    other = read_workflow("y.yml", "jobs: {a: {environment: {url: u}}}\n")
+    assert (other.triggers, other.concurrency) == ("", {})
+    assert other.jobs["a"].environment == ""
+    assert read_workflow("y.yml", "name: x\n").jobs == {}
+
+
+@pytest.mark.parametrize("space", ["", " ", "   "])
+def test_a_comment_is_read_without_its_sign_and_its_spaces(space: str) -> None:
+    """However it is set apart; a sign inside a text begins none."""
+    use, other = read_workflow(
+        "x.yml", f"uses: a/b@c {space}#{space}v1 # x{space}\nwith: {{uses: 'd#e'}}\n"
+    ).uses
+    assert use == Use(what="a/b@c", comment="v1 # x", line=1)
+    assert other == Use(what="d#e", comment="", line=2)
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("jobs: [", "expected"),
-        ("- a\n", "is not a mapping"),
-        ("", "is not a mapping"),
-        ("jobs: {}\njobs: {}\n", "twice"),
-        ("jobs:\n  a:\n    if: x\n    if: y\n", "twice"),
-        ("jobs:\n  a: [1]\n", "where a mapping belongs"),
-        ("jobs:\n  a: {timeout-minutes: [1]}\n", "where a text belongs"),
-        ("jobs:\n  a: {needs: {b: c}}\n", "where a list belongs"),
-        ("jobs:\n  a: {strategy: {matrix: '${{ fromJSON(x) }}'}}\n", "where a mapping belongs"),
-        ("jobs:\n  a: {steps: [x]}\n", "where a mapping belongs"),
-        ("jobs:\n  a: {permissions: {contents: [read]}}\n", "where a text belongs"),
+        ("- a\n", "some.yml: is not a mapping"),
+        ("", "some.yml: is not a mapping"),
+        ("jobs: {}\njobs: {}\n", "some.yml:2: the key 'jobs' stands there twice"),
+        ("jobs:\n  a:\n    if: x\n    if: y\n", "some.yml:4: the key 'if' stands there twice"),
+        ("on: [{a: b, a: c}]\n", "some.yml:1: the key 'a' stands there twice"),
+        ("cache-mode: []\n", "some.yml: [] stands where a text belongs"),
+        ("concurrency: {group: []}\n", "some.yml: group: [] stands where a text belongs"),
+        ("concurrency: x\n", "some.yml: 'x' stands where a mapping belongs"),
+        ("jobs:\n  a: [1]\n", "some.yml: job a: ['1'] stands where a mapping belongs"),
+        ("jobs: {a: {timeout-minutes: [1]}}\n", "some.yml: job a: ['1'] stands where a text belongs"),
+        ("jobs: {a: {runs-on: []}}\n", "some.yml: job a: [] stands where a text belongs"),
+        ("jobs: {a: {if: []}}\n", "some.yml: job a: [] stands where a text belongs"),
+        ("jobs: {a: {environment: []}}\n", "some.yml: job a: [] stands where a mapping belongs"),
+        ("jobs: {a: {environment: {name: []}}}\n", "some.yml: job a: [] stands where a text belongs"),
+        ("jobs: {a: {needs: {b: c}}}\n", "some.yml: job a: {'b': 'c'} stands where a list belongs"),
+        ("jobs: {a: {needs: [[b]]}}\n", "some.yml: job a: ['b'] stands where a text belongs"),
+        ("jobs: {a: {strategy: x}}\n", "some.yml: job a: 'x' stands where a mapping belongs"),
+        ("jobs: {a: {strategy: {matrix: x}}}\n", "some.yml: job a: 'x' stands where a mapping belongs"),
+        ("jobs: {a: {strategy: {matrix: {b: x}}}}\n", "some.yml: job a: 'x' stands where a list belongs"),
+        ("jobs: {a: {outputs: {b: []}}}\n", "some.yml: job a: b: [] stands where a text belongs"),
+        ("jobs: {a: {outputs: x}}\n", "some.yml: job a: 'x' stands where a mapping belongs"),
+        ("jobs: {a: {steps: [x]}}\n", "some.yml: job a: 'x' stands where a mapping belongs"),
+        ("jobs: {a: {steps: [{id: []}]}}\n", "some.yml: job a: [] stands where a text belongs"),
+        ("jobs: {a: {steps: [{uses: []}]}}\n", "some.yml: job a: [] stands where a text belongs"),
+        ("jobs: {a: {steps: [{run: []}]}}\n", "some.yml: job a: [] stands where a text belongs"),
+        ("jobs: {a: {steps: [{if: []}]}}\n", "some.yml: job a: [] stands where a text belongs"),
+        ("jobs: {a: {steps: [{with: {b: []}}]}}\n", "some.yml: job a: b: [] stands where a text belongs"),
+        ("jobs: {a: {steps: [{env: {b: []}}]}}\n", "some.yml: job a: b: [] stands where a text belongs"),
+        ("jobs: {a: {steps: [{env: {b: {c: d, c: e}}}]}}\n", "some.yml:1: the key 'c' stands there twice"),
+        (
+            "jobs: {a: {permissions: {contents: [read]}}}\n",
+            "some.yml: job a: permissions: ['read'] stands where a text belongs",
+        ),
     ],
 )
 def test_workflow_of_another_shape_is_unreadable(text: str, what: str) -> None:
     """What the rules could not see is an error, and the error says where it stands."""
-    with pytest.raises(UnreadableError, match=what) as raised:
+    with pytest.raises(UnreadableError) as raised:
         read_workflow("some.yml", text)
-    assert "some.yml" in str(raised.value)
+    assert str(raised.value) == what
+
+
+@pytest.mark.parametrize("text", ["jobs: [", "a: b: c\n", "\t- x"])
+def test_workflow_that_is_no_yaml_is_unreadable(text: str) -> None:
+    """In the parser's words, which name the line."""
+    with pytest.raises(UnreadableError, match=r"(?s)^some\.yml: .*line \d") as raised:
+        read_workflow("some.yml", text)
+    assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("runs: x\n", "a.yml: 'x' stands where a mapping belongs"),
+        ("runs: {using: []}\n", "a.yml: [] stands where a text belongs"),
+        ("inputs: x\n", "a.yml: 'x' stands where a mapping belongs"),
+        ("runs: {steps: [x]}\n", "a.yml: 'x' stands where a mapping belongs"),
+        ("runs: {}\nruns: {}\n", "a.yml:2: the key 'runs' stands there twice"),
+    ],
+)
+def test_composite_of_another_shape_is_unreadable(text: str, what: str) -> None:
+    """As a workflow is."""
+    with pytest.raises(UnreadableError) as raised:
+        read_composite("a.yml", text)
+    assert str(raised.value) == what
+
+
+def test_composite_without_anything_is_empty() -> None:
+    """The rules refuse it; reading does not."""
+    read = read_composite("a.yml", "name: x\n")
+    assert read == Composite(file="a.yml", text="name: x\n", using="", inputs=frozenset(), steps=(), uses=())
 
 
 def test_composite_steps_are_read_like_a_jobs() -> None:
