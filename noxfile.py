@@ -178,7 +178,7 @@ def prepare(session: nox.Session) -> None:
 
 @nox.session(python=MAIN)
 def lock(session: nox.Session) -> None:
-    """Resolve every dependency group into release/locks (-- --check: change nothing; -- --again: the newest)."""
+    """Every dependency group, resolved into release/locks (-- --check changes nothing, -- --again renews)."""
     install(session, "build")
     stage(session, "lock")
 

@@ -1,4 +1,4 @@
-"""Ways back as the runbook says: tag again, burn the number, yank, publish the fix; run as far as offline goes.
+"""Ways back, as the runbook says: tag again, burn the number, yank, publish the fix; run where offline.
 
 The commands are read from the runbook and given to the stages as a person would give them.
 """
