@@ -70,6 +70,8 @@ class Step:
     env: Mapping[str, str]
     condition: str
     """`if:`."""
+    shell: str
+    """Empty where it is the default's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,7 @@ class Workflow:
     permissions: Tree
     concurrency: Mapping[str, str]
     cache_mode: str
+    defaults: Tree
     jobs: Mapping[str, Job]
     uses: Sequence[Use]
 
@@ -153,6 +156,7 @@ def read_workflow(file: str, text: str) -> Workflow:
         permissions=top.get("permissions", "inherited"),
         concurrency=_texts(file, top.get("concurrency", {})),
         cache_mode=_text(file, top.get("cache-mode", "")),
+        defaults=top.get("defaults", ""),
         jobs=jobs,
         uses=tuple(_uses(text.splitlines(), root)),
     )
@@ -221,6 +225,7 @@ def _step(where: str, node: yaml.Node) -> Step:
         run=_text(where, plain.get("run", "")),
         env=_texts(where, plain.get("env", {})),
         condition=_text(where, plain.get("if", "")),
+        shell=_text(where, plain.get("shell", "")),
     )
 
 

@@ -52,8 +52,12 @@ MAX_SHELL_LINES = 3
 MAX_TIMEOUT_MIN = 180
 
 _UPLOADS = ("testpypi", "pypi")
-_TAKES_FAILURE_FOR_SUCCESS = re.compile(r"\b(always|failure|cancelled)\s*\(")
-_SECRET = re.compile(r"\$\{\{[^}]*\b(secrets|github\.token)\b")
+_DEFAULTS = {"run": {"shell": "bash"}}
+# Expressions know no case, go over lines, and hold texts in which braces mean nothing.
+_TAKES_FAILURE_FOR_SUCCESS = re.compile(r"\b(always|failure|cancelled|success)\s*\(", re.IGNORECASE)
+_EXPRESSION = re.compile(r"\$\{\{((?:'[^']*'|[^'])*?)\}\}")
+_SECRET = re.compile(r"\bsecrets\b|\bgithub\b(?!\s*\.\s*(?!token\b)[a-z_])", re.IGNORECASE)
+"""Any of the secrets; of what GitHub knows the token, or all of it together."""
 _LEG = re.compile(r"-(\d+\.\d+|\$PYTHON)$")
 _NO_LINE_OF_SHELL = re.compile(r"[;|&<>()`\n]")
 
@@ -159,10 +163,13 @@ def _secrets(repository: Repository) -> Iterator[Problem]:
     texts = [(each.file, each.text) for each in (*repository.workflows, *repository.composites.values())]
     jobs = {workflow.file: workflow.jobs.values() for workflow in repository.workflows}
     for file, text in texts:
-        for number, line in enumerate(text.splitlines(), start=1):
+        lines = text.splitlines()
+        for found in _EXPRESSION.finditer(text):
+            number = text.count("\n", 0, found.start()) + 1
             owner = [job.id for job in jobs.get(file, ()) if job.line <= number][-1:]
-            given = (file.rpartition("/")[2], *owner, line.partition(":")[0].strip()) in GIVEN_TOKENS
-            if _SECRET.search(line) and not (given and line.strip().endswith(": ${{ github.token }}")):
+            name, _, value = lines[number - 1].strip().partition(": ")
+            given = (file.rpartition("/")[2], *owner, name) in GIVEN_TOKENS
+            if _SECRET.search(found[1]) and not (given and value == "${{ github.token }}"):
                 remedy = "do without it: uploads use trusted publishing, everything else needs no secret"
                 yield _problem("secrets", file, number, "reads a secret or the job's token", remedy)
 
@@ -210,7 +217,21 @@ def _injection(repository: Repository) -> Iterator[Problem]:
 
 
 def _shell(repository: Repository) -> Iterator[Problem]:
+    remedy = "write `defaults: {run: {shell: bash}}` at the top of the file, and no other shell or folder"
+    for workflow in repository.workflows:
+        if workflow.defaults != _DEFAULTS and (
+            workflow.defaults or workflow.file.rpartition("/")[2] not in ANALYSERS
+        ):
+            yield _problem("shell", workflow.file, "defaults", "are not bash and nothing besides", remedy)
+        for job in workflow.jobs.values():
+            if "defaults" in job.keys:
+                yield _problem(
+                    "shell", workflow.file, job.line, f"job {job.id} has defaults of its own", remedy
+                )
     for file, step in _steps(repository):
+        if step.shell not in {"", "bash"} or "working-directory" in step.keys:
+            what = "a step runs in another shell or folder"
+            yield _problem("shell", file, step.line, what, remedy)
         if len(step.run.strip().splitlines()) > MAX_SHELL_LINES:
             remedy = "move it into a stage of `python -m release`, where it is typed and tested"
             what = f"a shell script of more than {MAX_SHELL_LINES} lines"

@@ -103,6 +103,7 @@ name: x
 on: {push: {tags: [v]}}
 permissions: {contents: read}
 concurrency: {group: g}
+defaults: {run: {shell: sh}}
 jobs:
   full:
     needs: [one, two]
@@ -119,6 +120,7 @@ jobs:
         uses: a/b@c
         with: {depth: 0}
         run: ls
+        shell: zsh
         env: {A: b}
       - name: nothing
   bare: {}
@@ -129,12 +131,15 @@ def test_everything_that_is_written_is_read() -> None:
     """Each key has its place, and what is not written is the empty value of its kind."""
     workflow = read_workflow("x.yml", FULL)
     assert (workflow.file, workflow.text) == ("x.yml", FULL)
-    assert workflow.keys == {"name", "on", "permissions", "concurrency", "jobs"}
+    assert workflow.keys == {"name", "on", "permissions", "concurrency", "defaults", "jobs"}
+    assert workflow.defaults == {"run": {"shell": "sh"}}
     assert workflow.triggers == {"push": {"tags": ["v"]}}
     assert workflow.permissions == {"contents": "read"}
     assert workflow.concurrency == {"group": "g"}
     assert [*workflow.jobs] == ["full", "bare"]
-    empty = Step(keys=frozenset(["name"]), line=22, id="", uses="", settings={}, run="", env={}, condition="")
+    empty = Step(
+        keys=frozenset(["name"]), line=24, id="", uses="", settings={}, run="", env={}, condition="", shell=""
+    )
     assert workflow.jobs["full"] == Job(
         keys=frozenset(
             [
@@ -142,7 +147,7 @@ def test_everything_that_is_written_is_read() -> None:
                 *("strategy", "outputs", "steps"),
             ]
         ),
-        line=6,
+        line=7,
         id="full",
         needs=("one", "two"),
         runs_on="here",
@@ -156,21 +161,22 @@ def test_everything_that_is_written_is_read() -> None:
         outputs={"head": "h"},
         steps=(
             Step(
-                keys=frozenset(["id", "if", "uses", "with", "run", "env"]),
-                line=16,
+                keys=frozenset(["id", "if", "uses", "with", "run", "shell", "env"]),
+                line=17,
                 id="step",
                 uses="a/b@c",
                 settings={"depth": "0"},
                 run="ls",
                 env={"A": "b"},
                 condition="sure",
+                shell="zsh",
             ),
             empty,
         ),
     )
     assert workflow.jobs["bare"] == Job(
         keys=frozenset(),
-        line=23,
+        line=25,
         id="bare",
         needs=(),
         runs_on="",
@@ -185,7 +191,7 @@ def test_everything_that_is_written_is_read() -> None:
         steps=(),
     )
     other = read_workflow("y.yml", "jobs: {a: {environment: {url: u}}}\n")
-    assert (other.triggers, other.concurrency) == ("", {})
+    assert (other.triggers, other.concurrency, other.defaults) == ("", {}, "")
     assert other.jobs["a"].environment == ""
     assert read_workflow("y.yml", "name: x\n").jobs == {}
 

@@ -59,6 +59,20 @@ SPOILED = [
     ("workflow.writes", "release.yml", "verify", "contents: read", "id-token: write"),
     ("workflow.secrets", "ci.yml", "test", "PYTHON: ${{ matrix.python }}", "PYTHON: ${{ secrets.TOKEN }}"),
     ("workflow.secrets", "ci.yml", "test", "PYTHON: ${{ matrix.python }}", "PYTHON: ${{ github.token }}"),
+    *(
+        ("workflow.secrets", "ci.yml", "test", "PYTHON: ${{ matrix.python }}", f"PYTHON: {expression}")
+        for expression in (
+            "${{ SECRETS.TOKEN }}",
+            "${{ secrets['TOKEN'] }}",
+            "${{ format('}}', secrets.TOKEN) }}",
+            ">-\n            ${{\n            secrets.TOKEN }}",
+            "${{ GitHub.Token }}",
+            "${{ github['token'] }}",
+            "${{ github .\n              token }}",
+            "${{ toJSON(github) }}",
+            "${{ github.* }}",
+        )
+    ),
     ("workflow.secrets", "release.yml", "announce", "${{ github.token }}", "${{ secrets.PAT }}"),
     ("workflow.secrets", "release.yml", "announce", "GH_TOKEN: $", "OTHER: $"),
     (
@@ -91,6 +105,14 @@ SPOILED = [
     ("workflow.conditions", "ci.yml", "build", "    runs-on", "    if: ${{ always() }}\n    runs-on"),
     ("workflow.conditions", "ci.yml", "build", "    runs-on", "    if: '!failure( )'\n    runs-on"),
     ("workflow.conditions", "ci.yml", "build", "        run:", "        if: cancelled()\n        run:"),
+    ("workflow.conditions", "ci.yml", "build", "        run:", "        if: Always()\n        run:"),
+    (
+        "workflow.conditions",
+        "ci.yml",
+        "build",
+        "        run:",
+        "        if: success() == false\n        run:",
+    ),
     ("workflow.failures", "ci.yml", "build", "    runs-on", "    continue-on-error: true\n    runs-on"),
     ("workflow.failures", "ci.yml", "build", "        run:", "        continue-on-error: true\n        run:"),
     ("workflow.injection", "ci.yml", "test", '"test-$PYTHON"', "test-${{ matrix.python }}"),
@@ -108,6 +130,15 @@ SPOILED = [
         "run: python -m nox -s lint",
         "run: |\n          a\n          b\n          c\n          d",
     ),
+    (
+        "workflow.shell",
+        "ci.yml",
+        "lint",
+        "        run:",
+        "        shell: bash -c 'x; bash {0}'\n        run:",
+    ),
+    ("workflow.shell", "ci.yml", "lint", "        run:", "        working-directory: tests\n        run:"),
+    ("workflow.shell", "ci.yml", "lint", "    steps:", "    defaults: {run: {shell: pwsh}}\n    steps:"),
     ("workflow.checkouts", "ci.yml", "lint", "          persist-credentials: false\n", ""),
     ("workflow.checkouts", "codeql.yml", "", "persist-credentials: false", "persist-credentials: true"),
     (
@@ -175,6 +206,17 @@ def test_workflow_rule_refuses_what_it_is_for(rule: str, name: str, job: str, ol
     assert len(found) == 1
     place = job_at(name, text, found[0].where)
     assert place in ({job} if job else {"on", "permissions", "codeql", "scorecard", "linting"})
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "defaults", ["", "defaults: {run: {shell: python}}", "defaults: {run: {shell: bash, x: y}}"]
+)
+def test_every_file_that_runs_a_shell_says_which(name: str, defaults: str) -> None:
+    """A default of another shell, or of another folder, would run what no rule has read."""
+    text = text_of(name).replace("defaults:\n  run:\n    shell: bash\n", "")
+    found = rules(judge(name, f"{text}\n{defaults}\n"))
+    assert found == (set() if name in workflows.ANALYSERS and not defaults else {"workflow.shell"})
 
 
 SAID = [
@@ -252,6 +294,7 @@ def test_workflow_rules_see_a_longer_circle() -> None:
         ("workflow.failures", "      shell: bash\n", "      continue-on-error: true\n      shell: bash\n"),
         ("workflow.conditions", "      shell: bash\n", "      if: failure()\n      shell: bash\n"),
         ("workflow.secrets", "${{ inputs.redis }}", "${{ secrets.REDIS }}"),
+        ("workflow.shell", "      shell: bash\n", "      shell: sh\n"),
         ("workflow.local", "using: composite", "using: node24"),
     ],
 )
