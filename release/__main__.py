@@ -9,6 +9,7 @@ import datetime as dt
 import errno
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -171,12 +172,14 @@ def main(argv: Sequence[str], *, root: Path | None = None, console: Console | No
         one = f"{first.where}: {first.what.splitlines()[0]}"
         what = one if count == 1 else f"{count} problems, listed above"
         report = Report(kind=refused.kind, sentence=what, problems=refused.problems)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        report = _no_room(error)
     except KeyboardInterrupt:
         report = Report(kind=Kind.REFUSED, sentence="interrupted; the same command goes on where it stopped")
+    except Exception as error:  # noqa: BLE001 - whatever it is: shown whole, and the last line says so
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            report = _no_room(error)
+        else:
+            console.print(traceback.format_exc(), end="")
+            report = _defect(error)
     show(stage, report, console)
     summarise(stage, report, context.ledger)
     return int(report.kind)
@@ -192,6 +195,19 @@ def _no_room(error: OSError) -> Report:
         remedy="make room (TMPDIR says where temporary files go), then run the same command again",
     )
     sentence = f"{where}: {problem.what}; the same command goes on where it stopped"
+    return Report(kind=Kind.REFUSED, sentence=sentence, problems=(problem,))
+
+
+def _defect(error: Exception) -> Report:
+    """What to say of an error that no stage expects: a file out of order, or a mistake in these tools."""
+    problem = Problem(
+        rule="main.defect",
+        where=type(error).__name__,
+        what=str(error) or "says nothing",
+        remedy="see whether a file of the checkout is missing or changed (`git status`, `nox -s doctor`); "
+        "otherwise the traceback above shows a mistake in release/, to be mended with a test",
+    )
+    sentence = f"{problem.where}, which no stage expects; shown whole above"
     return Report(kind=Kind.REFUSED, sentence=sentence, problems=(problem,))
 
 

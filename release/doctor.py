@@ -54,7 +54,7 @@ class Finding:
 def run(stage: str, context: Context) -> Report:
     """Look at everything and show it; refused when something is wrong."""
     del stage
-    findings = [finding for check in CHECKS for finding in check(context)]
+    findings = [finding for check in CHECKS for finding in _looked(check, context)]
     counts = {state: sum(finding.state is state for finding in findings) for state in State}
     checked = [Checked(what=each.what, found=_said(each)) for each in findings]
     problems = [
@@ -69,6 +69,21 @@ def run(stage: str, context: Context) -> Report:
         problems=problems,
         figures={state.name.lower(): counts[state] for state in State},
     )
+
+
+def _looked(check: Callable[[Context], Iterator[Finding]], context: Context) -> list[Finding]:
+    """What one check finds; a file that it cannot read is a finding as well, and ends no other check."""
+    try:
+        return list(check(context))
+    except (OSError, ValueError, LookupError, RecursionError) as error:
+        return [
+            Finding(
+                what=check.__name__.removeprefix("_"),
+                state=State.WRONG,
+                found=f"cannot be looked at: {type(error).__name__}: {error}",
+                remedy="restore the file from git, or mend what is named in it",
+            )
+        ]
 
 
 def _said(finding: Finding) -> str:

@@ -132,6 +132,33 @@ def test_a_file_that_is_not_there_is_wrong(checkout: Path, file: str) -> None:
     assert [problem.where for problem in report(checkout).problems] == [file]
 
 
+@pytest.mark.parametrize(
+    ("file", "change", "what"),
+    [
+        ("release/action-pins.toml", None, "workflows"),
+        ("noxfile.py", None, "workflows"),
+        ("pyproject.toml", None, "locks"),
+        ("pyproject.toml", b"x = [", "locks"),
+        ("pyproject.toml", b"", "locks"),
+        (".github/workflows/ci.yml", b"\xff", "workflows"),
+        (".github/workflows/ci.yml", b"a: &a [*a]", "workflows"),
+        (".github/allowed_signers", b"\xff", "signers"),
+    ],
+)
+def test_a_file_that_cannot_be_read_ends_no_other_check(
+    checkout: Path, file: str, change: bytes | None, what: str
+) -> None:
+    """The more is broken, the more there is to show."""
+    whole = len(report(checkout).checked)
+    path = checkout / file
+    path.unlink() if change is None else path.write_bytes(change)
+    found = report(checkout)
+    assert found.kind is Kind.REFUSED
+    assert [problem.where for problem in found.problems] == [what]
+    assert "cannot be looked at" in found.problems[0].what
+    assert len(found.checked) > whole - 3
+
+
 def test_what_this_machine_lacks_is_not_yet(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hosted runners have it; a laptop need not."""
     monkeypatch.setattr(shutil, "which", mock.Mock(return_value=None))

@@ -167,17 +167,25 @@ def test_a_full_disk_says_that_the_command_can_be_repeated(
     assert lines[-1].endswith("goes on where it stopped")
 
 
-def test_other_errors_of_the_system_are_defects_and_shown_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "lost"), KeyError("x"), ValueError()]
+)
+def test_other_errors_are_defects_and_shown_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """What nobody expected must not be dressed up as something a person can mend."""
+    """What nobody expected is not dressed up, and the last line is still the one that a script looks at."""
 
     def run(_stage: str, _context: Context) -> Report:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "lost")
+        raise error
 
     install_stage(monkeypatch, run)
-    with pytest.raises(FileNotFoundError):
-        execute(tmp_path, "lint")
+    code, lines = execute(tmp_path, "lint")
+    assert code == Kind.REFUSED
+    assert lines[0] == "Traceback (most recent call last):"
+    assert any("raise error" in line for line in lines)
+    assert f"PROBLEM {type(error).__name__}: {str(error) or 'says nothing'} [main.defect]" in lines
+    told = f"{type(error).__name__}, which no stage expects; shown whole above"
+    assert lines[-1] == f"RESULT refused lint: {told}"
 
 
 def test_usage_errors_exit_with_two(capsys: pytest.CaptureFixture[str]) -> None:
