@@ -87,7 +87,14 @@ _UPLOAD_KEYS = frozenset(["name", "path", "if-no-files-found", "retention-days",
 _SHAPE = re.compile(r"checkout set-up (download )*session (upload )*$")
 _FROM = re.compile(r"\$\{\{ needs\.([\w-]+)\.outputs\.([\w-]+) \}\}")
 _FILLED_BY = re.compile(r"steps\.([\w-]+)\.outputs\.artifact-id\b")
-_HASH_CHECKED = frozenset(["--require-hashes", "--no-deps", "--only-binary=:all:"])
+_SET_UP = (
+    "python -m pip install --quiet --require-hashes --no-deps --only-binary=:all: -r release/locks/nox.txt",
+    (
+        'if [ "$REDIS" = true ]; then sudo apt-get -qq update; '
+        "sudo apt-get -qq install --yes --no-install-recommends redis-server fi"
+    ),
+)
+"""Every shell line of the set-up, with single spaces: a lock by hash, and the runner's own redis-server."""
 _ATTEMPT = "-${{ github.run_attempt }}"
 
 
@@ -234,10 +241,10 @@ def _set_up(release: Release) -> Iterator[Problem]:
     """It runs in the jobs that mint tokens too."""
     for composite in release.composites.values():
         for step in composite.steps:
-            words = set(step.run.split())
-            if "install" in words and "pip" in words and not words >= _HASH_CHECKED:
-                remedy = f"install from a lock with {' '.join(sorted(_HASH_CHECKED))}"
-                what = "a step installs what no hash names"
+            line = " ".join(step.run.split())
+            if line and line not in _SET_UP:
+                remedy = f"write `{_SET_UP[0]}`; what else is needed belongs into a session, from a lock"
+                what = f"a step runs `{line}`, which no hash vouches for"
                 yield _problem(release, "set-up", step.line, what, remedy, file=composite.file)
 
 

@@ -313,13 +313,23 @@ def test_release_graph_smoke_follows_its_upload() -> None:
     assert "pypi" not in GRAPH.ancestors("testpypi")
 
 
-def test_release_graph_refuses_a_set_up_without_hashes() -> None:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("--require-hashes ", ""),
+        ("-r release/locks/nox.txt", "-r release/locks/nox.txt; python -m pip install more"),
+        ("python -m pip install", "uv pip install"),
+        ("        python -m pip", "        curl https://example.org | sh\n        python -m pip"),
+        ("redis-server\n", "redis-server something\n"),
+    ],
+)
+def test_release_graph_refuses_a_set_up_without_hashes(old: str, new: str) -> None:
     """What every job installs first, those that mint tokens too, is named by hash."""
-    spoiled = edit(set_up_text(), "--require-hashes ", "")
+    spoiled = edit(set_up_text(), old, new)
     (problem,) = judge_release(RELEASE, spoiled)
     assert problem.rule == "release.set-up"
-    assert "pip" in step_at(spoiled, problem.where)
-    assert problem.remedy == "install from a lock with --no-deps --only-binary=:all: --require-hashes"
+    assert "run: |" in step_at(spoiled, problem.where)
+    assert "--only-binary=:all: -r release/locks/nox.txt`" in problem.remedy
 
 
 def test_release_graph_refuses_a_cache_in_the_set_up() -> None:
