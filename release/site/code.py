@@ -6,6 +6,31 @@ from collections.abc import Mapping, Sequence
 
 __all__ = ["api_page", "as_rst", "metrics_page", "sessions_page"]
 
+_API = """\
+# API
+
+Everything here is importable from `tta_agent_coordination`, but for `testing` and the exporters,
+which are imported by their own names.
+
+"""
+
+_SESSIONS = """\
+# Sessions
+
+`python -m nox -l` lists them; `python -m nox -s NAME` runs one. Each installs a hash lock and
+calls one stage of `python -m release`.
+
+| session | what it does |
+|---|---|
+"""
+
+_METRICS = """\
+# Metrics
+
+What the adapters of the extras export; `docs/how-to/observe.md` says how to switch them on.
+Without one, `InMemoryMetrics.snapshot()` has the numbers.
+"""
+
 _RULE = re.compile(r"^\s*\|(\s*:?-+:?\s*\|)+\s*$")
 
 
@@ -15,13 +40,7 @@ def api_page(groups: Mapping[str, Sequence[tuple[str, str]]]) -> str:
     Args:
         groups: Module -> its public names, each with autodoc's word for it: class, exception, function.
     """
-    lines = [
-        "# API",
-        "",
-        "Everything here is importable from `tta_agent_coordination`, but for `testing` and the exporters,",
-        "which are imported by their own names.",
-        "",
-    ]
+    lines: list[str] = []
     for module, members in groups.items():
         lines += [f"## {module}", "", "```{eval-rst}"]
         for name, kind in members:
@@ -30,7 +49,7 @@ def api_page(groups: Mapping[str, Sequence[tuple[str, str]]]) -> str:
                 lines += ["   :members:", "   :show-inheritance:"]
             lines.append("")
         lines += ["```", ""]
-    return "\n".join(lines)
+    return _API + "\n".join(lines)
 
 
 def as_rst(lines: Sequence[str]) -> list[str]:
@@ -60,22 +79,14 @@ def _list_table(table: Sequence[str]) -> list[str]:
 
 def sessions_page(noxfile: str) -> str:
     """The page of all nox sessions, from their docstrings, in the noxfile's order."""
-    lines = [
-        "# Sessions",
-        "",
-        "`python -m nox -l` lists them; `python -m nox -s NAME` runs one. Each installs a hash lock and",
-        "calls one stage of `python -m release`.",
-        "",
-        "| session | what it does |",
-        "|---|---|",
-    ]
+    rows: list[str] = []
     for node in ast.parse(noxfile).body:
         if isinstance(node, ast.FunctionDef) and any(
             "nox.session" in ast.unparse(d) for d in node.decorator_list
         ):
             text = " ".join((ast.get_docstring(node) or "").split()).replace("|", "\\|")
-            lines.append(f"| `{node.name}` | {text} |")
-    return "\n".join([*lines, ""])
+            rows.append(f"| `{node.name}` | {text} |\n")
+    return _SESSIONS + "".join(rows)
 
 
 def metrics_page(adapters: Mapping[str, str]) -> str:
@@ -87,17 +98,12 @@ def metrics_page(adapters: Mapping[str, str]) -> str:
     Raises:
         ValueError: A module lacks the class, or the class a table.
     """
-    lines = [
-        "# Metrics",
-        "",
-        "What the adapters of the extras export; `docs/how-to/observe.md` says how to switch them on.",
-        "Without one, `InMemoryMetrics.snapshot()` has the numbers.",
-    ]
+    parts: list[str] = []
     for name, source in adapters.items():
         classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
         text = ast.get_docstring(classes[name]) if name in classes else None
         table = [line.strip() for line in (text or "").splitlines() if line.strip().startswith("|")]
         if not table:
             raise ValueError(f"{name} has no table of its metrics in its docstring")
-        lines += ["", f"## {name}", "", *table]
-    return "\n".join([*lines, ""])
+        parts.append("\n".join(["", f"## {name}", "", *table, ""]))
+    return _METRICS + "".join(parts)

@@ -13,6 +13,34 @@ __all__ = ["Entry", "Header", "key_families", "keys_page", "read_header", "scrip
 _SECTION = re.compile(r"^([A-Z][A-Za-z]+):(?: (.*))?$")
 _ENTRY = re.compile(r"^ {1,2}(\d+\S*) +(\S+) +(\S+) +(.*)$")
 
+_HEAD = ("| | name | type | what it is |", "|---|---|---|---|")
+
+_SCRIPTS = """\
+# Scripts
+
+Each operation is one of these Lua scripts, run by EVALSHA in one round trip. The page is read from
+the headers of the files in `src/tta_agent_coordination/_redis/lua/`.
+
+"""
+
+_KEYS = """\
+# Keys
+
+Every key begins with the prefix, `ao` unless you chose another. The keys below are what
+`src/tta_agent_coordination/_keys.py` makes for the agent `world_builder:main` and for the breaker
+`payments`; with `hash_tags=True` the part shown in braces below shares one cluster slot.
+
+| of | key | with `hash_tags` |
+|---|---|---|
+{own}
+
+## What the scripts keep in them
+
+| in the scripts | type | holds | touched by |
+|---|---|---|---|
+{touched}
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -87,8 +115,7 @@ def _cell(text: str) -> str:
 
 def _table(entries: Sequence[Entry]) -> list[str]:
     return [
-        "| | name | type | what it is |",
-        "|---|---|---|---|",
+        *_HEAD,
         *(f"| {each.place} | `{each.name}` | {each.kind} | {_cell(each.text)} |" for each in entries),
         "",
     ]
@@ -96,13 +123,7 @@ def _table(entries: Sequence[Entry]) -> list[str]:
 
 def scripts_page(headers: Sequence[Header]) -> str:
     """The page of all scripts, in the order given."""
-    lines = [
-        "# Scripts",
-        "",
-        "Each operation is one of these Lua scripts, run by EVALSHA in one round trip. The page is read from",
-        "the headers of the files in `src/tta_agent_coordination/_redis/lua/`.",
-        "",
-    ]
+    lines: list[str] = []
     for header in headers:
         lines += [f"## {header.name}", "", f"{header.purpose[:1].upper()}{header.purpose[1:]}", ""]
         if header.keys:
@@ -112,7 +133,7 @@ def scripts_page(headers: Sequence[Header]) -> str:
         for title, text in header.notes.items():
             body = f"`{text}`" if title == "RETURNS" else text
             lines += [f"**{title}**: {body}", ""]
-    return "\n".join(lines)
+    return _SCRIPTS + "\n".join(lines)
 
 
 def key_families(headers: Sequence[Header]) -> dict[str, tuple[str, str, list[str]]]:
@@ -133,22 +154,9 @@ def keys_page(patterns: Sequence[tuple[str, str, str]], headers: Sequence[Header
             example agent.
         headers: The scripts that touch them.
     """
-    lines = [
-        "# Keys",
-        "",
-        "Every key begins with the prefix, `ao` unless you chose another. The keys below are what",
-        "`src/tta_agent_coordination/_keys.py` makes for the agent `world_builder:main` and for the breaker",
-        "`payments`; with `hash_tags=True` the part shown in braces below shares one cluster slot.",
-        "",
-        "| of | key | with `hash_tags` |",
-        "|---|---|---|",
-        *(f"| {owner} | `{plain}` | `{tagged}` |" for owner, plain, tagged in patterns),
-        "",
-        "## What the scripts keep in them",
-        "",
-        "| in the scripts | type | holds | touched by |",
-        "|---|---|---|---|",
+    own = [f"| {owner} | `{plain}` | `{tagged}` |" for owner, plain, tagged in patterns]
+    touched = [
+        f"| `{name}` | {kind} | {_cell(text)} | {', '.join(users)} |"
+        for name, (kind, text, users) in sorted(key_families(headers).items())
     ]
-    for name, (kind, text, users) in sorted(key_families(headers).items()):
-        lines.append(f"| `{name}` | {kind} | {_cell(text)} | {', '.join(users)} |")
-    return "\n".join([*lines, ""])
+    return _KEYS.format(own="\n".join(own), touched="\n".join(touched))

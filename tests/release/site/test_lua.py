@@ -51,20 +51,28 @@ def test_a_header_may_be_all_there_is() -> None:
 
 def test_scripts_page_shows_every_part() -> None:
     """A bar inside a cell does not end the cell."""
-    page = lua.scripts_page([lua.read_header("move", SOURCE)])
-    assert "## move\n\nMove one thing, and no other.\n" in page
-    assert "| 2 | `to` | list | a\\|b copies |" in page
-    assert "| 10 | `rest...` | text | what follows |" in page
-    assert "**RETURNS**: `ok | none`" in page
-    assert "**COST**: O(1)" in page
-    bare = lua.scripts_page([lua.Header(name="bare", purpose="do it")])
-    assert "KEYS" not in bare
-    assert "ARGV" not in bare
+    page = lua.scripts_page([lua.read_header("move", SOURCE), lua.Header(name="bare", purpose="do it")])
+    assert page.startswith("# Scripts\n")
+    head = "| | name | type | what it is |\n|---|---|---|---|\n"
+    assert page.partition("\n\n## ")[2] == (
+        "move\n\nMove one thing, and no other.\n\n"
+        f"**KEYS**\n\n{head}| 1 | `from` | zset | entry -> score |\n| 2 | `to` | list | a\\|b copies |\n\n"
+        f"**ARGV**\n\n{head}| 9 | `now_us` | integer | microseconds, or empty |\n"
+        "| 10 | `rest...` | text | what follows |\n\n"
+        "**RETURNS**: `ok | none`\n\n**COST**: O(1)\n\n"
+        "## bare\n\nDo it\n"
+    )
 
 
 def test_keys_page_names_who_touches_a_key() -> None:
     """Somebody who finds a key in a server learns which operations use it."""
     headers = [lua.read_header("move", SOURCE), lua.read_header("again", SOURCE)]
-    page = lua.keys_page([("inbox, queue", "ao:queue:a:b", "ao:queue:{a:b}")], headers)
-    assert "| inbox, queue | `ao:queue:a:b` | `ao:queue:{a:b}` |" in page
-    assert "| `from` | zset | entry -> score | move, again |" in page
+    own = [("inbox, queue", "ao:queue:a:b", "ao:queue:{a:b}"), ("lane", "ao:op", "ao:{op}")]
+    page = lua.keys_page(own, headers)
+    assert page.startswith("# Keys\n")
+    assert page.endswith(
+        "|---|---|---|\n| inbox, queue | `ao:queue:a:b` | `ao:queue:{a:b}` |\n"
+        "| lane | `ao:op` | `ao:{op}` |\n\n## What the scripts keep in them\n\n"
+        "| in the scripts | type | holds | touched by |\n|---|---|---|---|\n"
+        "| `from` | zset | entry -> score | move, again |\n| `to` | list | a\\|b copies | move, again |\n"
+    )
