@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -148,12 +148,12 @@ class LocalRunner:
         return Finished(argv=words, code=code, stdout=out, stderr=err, took_ms=took_ms)
 
 
+@dataclass(slots=True, kw_only=True)
 class _State:
     """What runs in this process, whichever thread waits for it."""
 
-    def __init__(self) -> None:
-        self.running: set[subprocess.Popen[str]] = set()
-        self.ending = threading.Event()
+    running: set[subprocess.Popen[str]] = field(default_factory=set["subprocess.Popen[str]"])
+    ending: threading.Event = field(default_factory=threading.Event)
 
 
 _STATE = _State()

@@ -38,6 +38,35 @@ def test_runner_keeps_both_streams_and_the_code(tmp_path: Path) -> None:
     assert finished.tail(1) == "err"
 
 
+def test_a_failure_is_quoted_to_its_last_lines() -> None:
+    """Thirty are what a person reads."""
+    printed = "".join(f"line {number}\n" for number in range(31))
+    finished = Finished(argv=[], code=1, stdout=printed, stderr="", took_ms=0)
+    assert finished.tail().splitlines() == printed.splitlines()[1:]
+
+
+def test_a_program_that_ends_in_time_is_not_killed(tmp_path: Path) -> None:
+    """Its time is what it was given."""
+    finished = LocalRunner()([sys.executable, "-c", "print('done')"], cwd=tmp_path, timeout_s=60)
+    assert (finished.code, finished.stdout, finished.stderr) == (0, "done\n", "")
+
+
+def test_what_runs_is_ended_with_whoever_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Ctrl-C while a program prints leaves no program behind."""
+    children: list[Child] = []
+
+    def interrupted(child: Child) -> str:
+        children.append(child)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "_relay", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        LocalRunner()([sys.executable, "-c", "import time; time.sleep(60)"], cwd=tmp_path, show=True)
+    assert children[0].returncode == -signal.SIGTERM
+
+
 def test_runner_works_where_it_is_told_and_says_how_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,10 +1,29 @@
 """Shell lines in workflows are few, and ShellCheck has read each of them."""
 
+import json
+import shutil
+import sys
 from pathlib import Path
+from typing import cast
+
+import pytest
 
 from release import workflows
-from release.runner import Finished
+from release.runner import Finished, Runner
 from tests.release.workflow_support import FOLDER, ROOT, SETUP, edit, set_up_text, text_of
+
+CI = """\
+jobs:
+  one:
+    steps:
+      - uses: a/b@c
+      - run: echo ä
+      - run: |
+          one
+          two
+
+"""
+ACTION = "runs:\n  steps:\n    - run: echo 'a'\n      shell: bash\n"
 
 
 def committed(root: Path, *, ci: str, set_up: str) -> None:
@@ -38,6 +57,55 @@ def test_shell_lines_are_read_by_shellcheck(tmp_path: Path) -> None:
         f"{FOLDER}/ci.yml",
     ]
     assert all(problem.where.rpartition(":")[2].isdecimal() for problem in found)
+
+
+def test_shellcheck_is_asked_once_about_all_lines_as_bash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a person has set up for it; its findings come in the order of the files, not in its own."""
+    committed(tmp_path, ci=CI, set_up=ACTION)
+    monkeypatch.setattr(shutil, "which", lambda name, path: f"{path}/{name}")  # pyright: ignore[reportUnknownArgumentType,reportUnknownLambdaType]
+    asked: list[tuple[list[str], Path]] = []
+
+    def answering(words: list[str], *, cwd: Path) -> Finished:
+        asked.append((words[:4], cwd))
+        first, second, third = words[4:]
+        texts = [Path(each).read_bytes() for each in words[4:]]
+        assert texts == [b"echo 'a'\n", b"echo \xc3\xa4\n", b"one\ntwo\n"]
+        assert {Path(each).suffix for each in words[4:]} == {".sh"}
+        comments = [
+            {"file": third, "line": 2, "code": 2086, "message": "quote it"},
+            {"file": first, "line": 1, "code": 1000, "message": "odd"},
+            {"file": third, "line": 1, "code": 1, "message": "even"},
+        ]
+        assert second not in {comment["file"] for comment in comments}
+        return Finished(argv=words, code=1, stdout=json.dumps(comments), stderr="", took_ms=1)
+
+    found = workflows.check(tmp_path, cast("Runner", answering))
+    program = f"{Path(sys.executable).parent}/shellcheck"
+    assert asked == [([program, "--norc", "--shell=bash", "--format=json"], tmp_path)]
+    assert [(problem.rule, problem.where, problem.what) for problem in found] == [
+        ("shell.sc1000", f"{SETUP}/action.yml:3", "line 1 of the script: odd"),
+        ("shell.sc2086", f"{FOLDER}/ci.yml:6", "line 2 of the script: quote it"),
+        ("shell.sc1", f"{FOLDER}/ci.yml:6", "line 1 of the script: even"),
+    ]
+
+
+def test_a_shellcheck_that_is_nowhere_is_called_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What starts it then says that there is none; five lines of what it said are enough."""
+    committed(tmp_path, ci=CI, set_up=ACTION)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)  # pyright: ignore[reportUnknownArgumentType,reportUnknownLambdaType]
+    said = "".join(f"line {number}\n" for number in range(6))
+
+    def silent(words: list[str], **_: object) -> Finished:
+        assert words[0] == "shellcheck"
+        return Finished(argv=words, code=127, stdout="", stderr=said, took_ms=1)
+
+    (problem,) = workflows.check(tmp_path, cast("Runner", silent))
+    assert (problem.rule, problem.where) == ("shell.checked", "shellcheck")
+    assert problem.what == f"gave no answer:\n{said.partition('\n')[2].rstrip()}"
 
 
 def test_shell_lines_none_is_nothing_to_check(tmp_path: Path) -> None:
