@@ -114,10 +114,6 @@ class Checkout:
         found = self._ask(*words, strip=False)
         return sorted(entry[3:] for entry in found.split("\0") if entry)
 
-    def has_tag(self, tag: str) -> bool:
-        """True when this checkout knows the tag."""
-        return self._git("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}").ok
-
     def tag_facts(self, tag: str) -> TagFacts:
         """Everything the tag rules need to know; a tag that is not here is a fact too."""
         self.head()

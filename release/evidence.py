@@ -201,10 +201,6 @@ class Evidence(Proof):
         """A proof as the file of a parallel job."""
         return cls(genesis=genesis, **{field.name: getattr(proof, field.name) for field in fields(Proof)})
 
-    def to_line(self, *, n: int, prev: str) -> Line:
-        """The ledger line it becomes."""
-        return Line(n=n, prev=prev, **{field.name: getattr(self, field.name) for field in fields(Proof)})
-
 
 def sha256(data: bytes) -> str:
     """Lower-case hex."""

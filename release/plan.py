@@ -14,7 +14,6 @@ from release.model import Mode, Problem
 __all__ = [
     "GATES",
     "MUTATION_SHARDS",
-    "ORDER",
     "RELEASE",
     "Plan",
     "here",
@@ -25,9 +24,6 @@ __all__ = [
 
 GATES = ("lint", "test", "coverage", "mutation")
 """Stages that may run as parallel jobs; `collect` brings their evidence into the ledger, in this order."""
-
-ORDER = ("build", *GATES, "testpypi", "smoke", "pypi", "verify")
-"""Every stage that leaves evidence, in the order of a release."""
 
 MUTATION_SHARDS = 4
 """Jobs that share a release's mutants: each takes those whose name hashes to its part."""
@@ -43,7 +39,8 @@ RELEASE: Mapping[str, tuple[str, ...]] = {
     "pypi": ("all",),
     "verify": ("all",),
 }
-"""The plan of a release. Nothing on the machine, no option and no variable changes it."""
+"""The plan of a release: every stage that leaves evidence, in order. Nothing on the machine, no option and no
+variable changes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What pyproject.toml says about the project: its name, its version, and the file names that follow."""
+"""What pyproject.toml says about the project: its name, its version, and the tag that follows."""
 
 import tomllib
 from collections.abc import Mapping
@@ -34,21 +34,6 @@ class Project:
     def normalised(self) -> str:
         """The name by PEP 503: what an index's address holds."""
         return canonicalize_name(self.name)
-
-    @property
-    def stem(self) -> str:
-        """How both files' names begin (PEP 625 and the wheel's specification)."""
-        return f"{self.normalised.replace('-', '_')}-{self.version}"
-
-    @property
-    def sdist_name(self) -> str:
-        """The one name the sdist may have."""
-        return f"{self.stem}.tar.gz"
-
-    @property
-    def wheel_name(self) -> str:
-        """The one name the wheel may have: pure Python, any platform."""
-        return f"{self.stem}-py3-none-any.whl"
 
     @property
     def tag(self) -> str:

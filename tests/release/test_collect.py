@@ -94,7 +94,7 @@ def test_the_evidence_of_all_jobs_is_added_in_plan_order(fan: Fan) -> None:
     assert all(ledger.passed(*leg) for leg in LEGS)
     for line in ledger.lines:
         evidence = read_evidence(files[line.stage, line.leg])
-        assert line == evidence.to_line(n=line.n, prev=line.prev)
+        assert Evidence.of(line, genesis=ledger.genesis) == evidence
     assert ledger.head in report.sentence
     assert report.figures == {"collected": 5, "legs": 5}
     assert "test 3.13: passed, ledger line n=3" in printed(context)

@@ -247,14 +247,13 @@ def test_what_would_be_read_back_as_something_else_is_shown() -> None:
 
 
 def test_a_proof_keeps_its_words_on_the_way_into_a_ledger() -> None:
-    """From the stage to the file of its job to the line that `collect` writes."""
+    """From the stage to the file of its job; `collect` appends what it reads there."""
     whole = line()
     found = Evidence.of(whole, genesis="1" * 64)
     assert (found.genesis, *(getattr(found, name) for name in COMMON)) == (
         "1" * 64,
         *(getattr(whole, name) for name in COMMON),
     )
-    assert found.to_line(n=whole.n, prev=whole.prev) == whole
 
 
 def test_a_proof_that_does_not_belong_is_told_with_what_would() -> None:

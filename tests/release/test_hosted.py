@@ -10,7 +10,7 @@ import pytest
 
 from release.ledger import Ledger
 from release.model import Refused
-from release.plan import ORDER, unproved
+from release.plan import RELEASE, unproved
 from release.rules.workflow_model import read_workflow
 from tests.release.hosted_support import FILES, TAG, Hosted
 from tests.release.repo_support import Repo
@@ -65,7 +65,7 @@ def refusal(run: Hosted, job: str) -> set[str]:
 def test_hosted_release_proves_its_whole_plan(played: Hosted) -> None:
     """The last job's ledger holds every stage and leg of the plan as passed, for the bytes of build."""
     ledger = ledger_of(played, "verify")
-    assert unproved(ledger, ORDER) == []
+    assert unproved(ledger, [*RELEASE]) == []
     assert played.outputs["verify"]["head"] == ledger.head
     assert {artifact.name for artifact in ledger.opening.artifacts} == set(FILES)
     assert played.outputs["build"]["digests"] == ledger.digests
@@ -85,7 +85,7 @@ def test_hosted_failed_job_is_run_again(played: Hosted) -> None:
     """The button "Re-run failed jobs": the others' outputs stand, the job and those behind it run anew."""
     run = again(played, "smoke-testpypi", "pypi", "smoke-pypi", "verify")
     ledger = ledger_of(run, "verify")
-    assert unproved(ledger, ORDER) == []
+    assert unproved(ledger, [*RELEASE]) == []
     assert {line.ran.attempt for line in ledger.lines if line.stage in {"pypi", "verify"}} == {2}
     assert ledger.genesis == ledger_of(played, "verify").genesis
 

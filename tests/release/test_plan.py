@@ -19,7 +19,7 @@ def test_the_plan_of_a_release_is_every_gate_on_every_python() -> None:
     release = plan.plan_for(Mode.RELEASE)
     assert release.legs == plan.RELEASE
     assert release.absent == ()
-    assert set(plan.RELEASE) == set(plan.ORDER)
+    assert [stage for stage in plan.RELEASE if stage in plan.GATES] == [*plan.GATES]
     assert plan.RELEASE["test"] == ("3.12", "3.13", "3.14", "3.15")
     assert plan.RELEASE["smoke"] == ("testpypi", "pypi")
 

@@ -17,12 +17,10 @@ def write(root: Path, text: str) -> Path:
 
 
 def test_names_follow_from_the_project(tmp_path: Path) -> None:
-    """PEP 503 for the index, PEP 625 for the sdist, the wheel's specification for the wheel."""
+    """PEP 503 for the index, `v` and PEP 440's normal form for the tag."""
     project = Project.read(write(tmp_path, PYPROJECT))
     assert (project.name, project.normalised) == ("Demo.Project", "demo-project")
     assert (project.version, project.version_text) == (Version("0.1.0"), "0.1.0")
-    assert project.sdist_name == "demo_project-0.1.0.tar.gz"
-    assert project.wheel_name == "demo_project-0.1.0-py3-none-any.whl"
     assert project.tag == "v0.1.0"
     assert str(project.requires_python) == ">=3.12"
     assert project.urls == {"Source": "https://code.example.org/demo"}
@@ -32,7 +30,7 @@ def test_a_version_that_is_not_normal_is_kept_as_written(tmp_path: Path) -> None
     """The rules must be able to say that it is not."""
     project = Project.read(write(tmp_path, PYPROJECT.replace("0.1.0", "0.1.0-RC.1")))
     assert (str(project.version), project.version_text) == ("0.1.0rc1", "0.1.0-RC.1")
-    assert project.sdist_name == "demo_project-0.1.0rc1.tar.gz"
+    assert project.tag == "v0.1.0rc1"
 
 
 def test_a_project_without_addresses_has_none(tmp_path: Path) -> None:
