@@ -190,30 +190,3 @@ def test_minting_reads_no_clock_but_the_indexs(year: int) -> None:
     token = issuer.sign(issuer.claims(issuer.job("pypi", ref=REF, sha=SHA).token, "pypi"))
     checked = minting.verified(token, keys=issuer.keys, audience="pypi", now=then)
     assert isinstance(checked, minting.Verified)
-
-
-@pytest.mark.parametrize(("ref", "kind"), [("refs/tags/v1.0", "tag"), ("refs/heads/tags", "branch")])
-def test_a_job_is_described_as_githubs_documentation_does(ref: str, kind: str) -> None:
-    """Publishers' claims, and those that a signature's certificate names."""
-    job = ISSUER.job("pypi", ref=ref, sha=SHA)
-    home = f"{FACTS.owner}/{FACTS.repository}"
-    assert (
-        ISSUER.claims(job.token, "pypi").items()
-        >= {
-            "sub": f"repo:{home}:environment:pypi",
-            "ref": ref,
-            "ref_type": kind,
-            "sha": SHA,
-            "repository": home,
-            "repository_owner": FACTS.owner,
-            "repository_owner_id": FACTS.owner_id,
-            "repository_visibility": "public",
-            "workflow_ref": f"{HOME}/release.yml@{ref}",
-            "workflow_sha": SHA,
-            "job_workflow_ref": f"{HOME}/release.yml@{ref}",
-            "job_workflow_sha": SHA,
-            "event_name": "push",
-            "environment": "pypi",
-            "runner_environment": "github-hosted",
-        }.items()
-    )
