@@ -62,5 +62,5 @@ def write(path: Path, authority: CertificateAuthority, log: TransparencyLog) -> 
         "trustedRoot": root,
         "signingConfig": signing,
     }
-    path.write_text(json.dumps(whole, indent=1), encoding="utf-8")
+    path.write_text(json.dumps(whole), encoding="utf-8")
     return path

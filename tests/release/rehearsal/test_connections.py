@@ -96,6 +96,8 @@ async def test_wire_answers_over_tls_as_the_host_it_was_asked_for(tmp_path: Path
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", port, ssl=trusting, server_hostname="there.invalid"
     )
+    shown: Any = writer.get_extra_info("peercert")
+    assert (("organizationName", "release rehearsal"),) in shown["issuer"]
     writer.write(b"GET / HTTP/1.1\r\nhost: there.invalid\r\nconnection: close\r\n\r\n")
     assert (await reader.read()).endswith(b"\r\n\r\nGET")
     writer.close()
@@ -212,9 +214,9 @@ async def test_the_proxy_reads_a_request_to_its_end_before_it_switches() -> None
 
     there = await asyncio.start_server(echo, "127.0.0.1", 0)
     proxy = Proxy({"there.invalid": int(there.sockets[0].getsockname()[1])})
-    async with asking(proxy, "content-length: 4\r\n") as (reader, writer):
+    async with asking(proxy, "transfer-encoding: chunked\r\n") as (reader, writer):
         await asyncio.wait_for(reached.wait(), PATIENCE_S)
-        writer.write(b"body")
+        writer.write(b"4\r\nbody\r\n0\r\n\r\n")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         for said in (b"hello", b"again"):
             writer.write(said)

@@ -173,6 +173,10 @@ def test_a_client_takes_the_trust_root_and_what_it_vouches_for(asked: Asked, tmp
     """Sigstore's own client reads the file, finds both services, and verifies a certificate with its keys."""
     written = trust.write(tmp_path / "trust.json", asked.authority, TransparencyLog(now))
     config = ClientTrustConfig.from_json(written.read_text(encoding="utf-8"))
+    told = json.loads(written.read_text(encoding="utf-8"))["trustedRoot"]
+    (fulcio,) = told["certificateAuthorities"]
+    assert fulcio["subject"] == {"organization": "release rehearsal", "commonName": "sigstore"}
+    assert [each["baseUrl"] for each in told["ctlogs"]] == ["https://ctfe.sigstore.dev"]
     root, found = config.trusted_root, config.signing_config
     assert root.get_fulcio_certs() == [asked.authority.root]
     assert found.get_fulcio().url == "https://fulcio.sigstore.dev"
