@@ -26,7 +26,7 @@ def hand_on(folder: Path, environ: Mapping[str, str] | None = None) -> dict[str,
     Raises:
         Refused: the ledger is broken.
     """
-    target = (os.environ if environ is None else environ).get("GITHUB_OUTPUT", "")
+    target = (os.environ if environ is None else environ).get("GITHUB_OUTPUT")
     if not target or not (folder / "ledger.jsonl").exists():
         return {}
     ledger = Ledger.read(folder)

@@ -117,7 +117,7 @@ def summarise(stage: str, report: Report, folder: Path, environ: Mapping[str, st
     Returns:
         Whether something was written.
     """
-    target = (os.environ if environ is None else environ).get(VARIABLE, "")
+    target = (os.environ if environ is None else environ).get(VARIABLE)
     if not target:
         return False
     text = stage_summary(stage, report)

@@ -109,7 +109,7 @@ def advisory_problems(
         and whether all were.
     """
     try:
-        answer = _Answer.model_validate_json(output or "null")
+        answer = _Answer.model_validate_json(output)
     except ValidationError:
         shown = output.strip().splitlines()[-1][:200] if output.strip() else "nothing"
         return [

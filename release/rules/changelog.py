@@ -29,7 +29,7 @@ CATEGORIES = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
 MAX_AGE = dt.timedelta(days=3)
 """How long before its release, in UTC days, a section may be dated: a review, a weekend."""
 
-_HEADING = re.compile(r"^## +\[?(?P<name>[^\]\s]+)\]?(?: +- +(?P<date>\S+))?(?P<rest>.*)$")
+_HEADING = re.compile(r"^## +\[?(?P<name>[^\]\s]+)\]?(?: +- +(?P<date>\S+))?.*$")
 _LINK = re.compile(r"^\[(?P<name>[^\]]+)\]: +(?P<url>\S+)$")
 _ENTRY = re.compile(r"^[-*] +\S")
 _FENCE = re.compile(r"^ {0,3}(```|~~~)")
@@ -47,8 +47,6 @@ class Section:
     """The heading's line number, from 1."""
     body: str
     """Everything below the heading, without blank lines around it and without link definitions."""
-    rest: str = ""
-    """What stands behind the date, for example [YANKED]."""
 
     @property
     def entries(self) -> int:
@@ -102,8 +100,7 @@ class Changelog:
 
 def parse(text: str) -> Changelog:
     """Take a changelog apart; what it says is not judged, and nothing in it is an error."""
-    headings: list[tuple[int, re.Match[str]]] = []
-    bodies: list[list[str]] = []
+    found: list[tuple[int, re.Match[str], list[str]]] = []
     links: list[Link] = []
     fenced = False
     for number, line in enumerate(text.splitlines(), start=1):
@@ -111,22 +108,20 @@ def parse(text: str) -> Changelog:
         heading = None if fenced else _HEADING.match(line)
         link = None if fenced else _LINK.match(line)
         if heading:
-            headings.append((number, heading))
-            bodies.append([])
+            found.append((number, heading, []))
         elif link:
             links.append(Link(name=link["name"], url=link["url"], line=number))
-        elif bodies:
-            bodies[-1].append(line)
+        elif found:
+            found[-1][2].append(line)
     return Changelog(
         sections=tuple(
             Section(
                 name=heading["name"],
                 date=heading["date"] or "",
-                rest=heading["rest"].rstrip(),
                 line=number,
                 body="\n".join(body).strip("\n"),
             )
-            for (number, heading), body in zip(headings, bodies, strict=True)
+            for number, heading, body in found
         ),
         links=tuple(links),
     )

@@ -7,6 +7,7 @@ import pytest
 
 from release.indexes import INDEXES, IndexName
 from release.rules import committed
+from tests.release.gates.support import ScriptedRunner
 from tests.release.workflow_support import rules
 
 HOSTS = committed.hosts()
@@ -70,6 +71,11 @@ def test_committed_hosts_are_those_of_both_indexes() -> None:
     """A new host of an index is a new host here."""
     assert set(HOSTS) == {host for name in IndexName for host in INDEXES[name].hosts}
     assert len(HOSTS) >= 4
+    # A host that ends another one's name must not be found in its place.
+    assert sorted(HOSTS, key=len, reverse=True) == HOSTS
+    assert [host for host in HOSTS if len(host) == len(HOSTS[0])] == sorted(
+        host for host in HOSTS if len(host) == len(HOSTS[0])
+    )
 
 
 def test_committed_check_reads_what_git_knows(tmp_path: Path) -> None:
@@ -95,3 +101,20 @@ def test_committed_check_reads_what_git_knows(tmp_path: Path) -> None:
 def test_committed_check_says_when_git_does_not_answer(tmp_path: Path) -> None:
     """Outside a checkout nothing was checked, and that is a finding."""
     assert rules(committed.check(tmp_path)) == {"committed.listed"}
+    runner = ScriptedRunner(lambda _words, _env: (128, "one\ntwo\nthree\nfour\n"))
+    (problem,) = committed.check(tmp_path, runner)
+    assert problem.where == str(tmp_path)
+    assert problem.what == "git does not list its files: two\nthree\nfour"
+    assert runner.asked == [["git", "ls-files", "-z"]]
+    assert runner.folders == [tmp_path]
+
+
+@pytest.mark.parametrize(("home", "refused"), [("/a/b", True), ("/a", False), ("/", False)])
+def test_committed_knows_whose_machine_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str, refused: bool
+) -> None:
+    """A home at the very top of a disk has a name that many paths begin with."""
+    (tmp_path / "known.md").write_text(f"see {home}/x\n", encoding="utf-8")
+    monkeypatch.setattr(Path, "home", lambda: Path(home))
+    found = committed.check(tmp_path, ScriptedRunner(lambda _words, _env: (0, "known.md\0")))
+    assert rules(found) == ({"committed.machine-path"} if refused else set())

@@ -37,6 +37,7 @@ def test_pins_list_is_sorted_and_not_empty() -> None:
         (f"actions/checkout@{SHA.upper()}", "v7.0.1", "pins.sha"),
         (f"actions/checkout@{SHA}", "", "pins.tag"),
         (f"actions/checkout@{SHA}", "v7", "pins.tag"),
+        (f"actions/checkout@{SHA}@{SHA}", "v7.0.1", "pins.sha"),
         (f"someone/checkout@{SHA}", "v7.0.1", "pins.listed"),
         (f"Actions/checkout@{SHA}", "v7.0.1", "pins.listed"),
         ("actions/checkout", "v7.0.1", "pins.form"),
@@ -84,6 +85,21 @@ def test_pins_list_refuses_an_entry_that_pins_nothing(text: str, rule: str) -> N
     found = pins.read(text)
     assert found[0] == {}
     assert rules(found[1]) == {rule}
+
+
+def test_pins_list_says_where_it_is_broken() -> None:
+    """Each entry and field by its name; a file that is no TOML by its line."""
+    _, (problem,) = pins.read("a = \n")
+    assert (problem.where, "line 1" in problem.what) == (pins.FILE, True)
+    text = '["actions/checkout"]\ntag = ""\nsha = "v7"\n["checkout"]\ntag = "v7"\n'
+    _, found = pins.read(text)
+    assert [problem.where for problem in found] == [
+        f"{pins.FILE} actions/checkout tag",
+        f"{pins.FILE} actions/checkout sha",
+        f"{pins.FILE} checkout [key]",
+        f"{pins.FILE} checkout sha",
+    ]
+    assert [problem.what for problem in found][3] == "Field required"
 
 
 def test_pins_check_reads_workflows_and_actions(tmp_path: Path) -> None:

@@ -41,6 +41,17 @@ def test_wrong_facts_are_refused(tmp_path: Path, text: str | None, rules: list[s
     with pytest.raises(Refused) as caught:
         PublisherFacts.read(tmp_path)
     assert rules_of(caught.value) == rules
+    assert all(problem.what not in {"", "None"} for problem in caught.value.problems)
+
+
+def test_every_environment_that_is_missing_is_named(tmp_path: Path) -> None:
+    """One edit mends the file."""
+    (tmp_path / "release").mkdir()
+    text = TEXT.replace('\ntestpypi = "testpypi"', "").replace('\npypi = "pypi"', "")
+    (tmp_path / FILE).write_text(text, encoding="utf-8")
+    with pytest.raises(Refused) as caught:
+        PublisherFacts.read(tmp_path)
+    assert caught.value.problems[0].what == "names no environment for testpypi, pypi"
 
 
 @pytest.mark.parametrize(

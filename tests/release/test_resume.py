@@ -50,6 +50,7 @@ def test_another_commit_sets_the_old_aside_unless_something_was_uploaded(
     with pytest.raises(Refused) as caught:
         build_again(ledger, replace(opening(), **changes))
     assert set(rules_of(caught.value)) == {"build.uploaded"}
+    assert {problem.where for problem in caught.value.problems} == {"ledger/ledger.jsonl"}
     assert {
         name for name in changes if any(name in problem.what for problem in caught.value.problems)
     } == set(changes)
@@ -61,6 +62,7 @@ def test_each_mode_refuses_the_others_ledger(tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         build_again(ledger, opening(mode=Mode.RELEASE))
     assert rules_of(caught.value) == ["build.same-mode"]
+    assert caught.value.problems[0].where == "ledger/ledger.jsonl"
 
 
 def test_other_bytes_from_the_same_commit_are_named() -> None:

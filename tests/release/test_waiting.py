@@ -85,6 +85,8 @@ def test_after_half_an_hour_it_is_not_yet(answer: int | Refused, rule: str) -> N
         waiter.wait()
     assert caught.value.kind is Kind.NOT_YET
     assert rules(caught.value.problems) == [rule]
+    said = caught.value.problems[0].what
+    assert said == ("is not listed after 30 minutes" if rule == "index.visible" else "answers 503")
     assert sum(waiter.slept) == BUDGET_S, "the time that is promised is used to its end"
 
 

@@ -129,7 +129,7 @@ def test_an_answer_that_cannot_be_read_is_quoted_to_its_last_line() -> None:
     ("output", "says"),
     [
         (answer({"name": "one", "skip_reason": "not found"}), "not found"),
-        (answer(), "does not mention it"),
+        (answer(), "could not be audited: the answer does not mention it"),
         (answer({"name": "one", "version": "0.9", "vulns": []}), "does not mention it"),
         ("", "nothing"),
         ("Traceback\nConnectionError: no route", "no route"),
@@ -140,7 +140,8 @@ def test_silence_is_no_clean_bill(output: str, says: str) -> None:
     """The tool exits with 0 when the service was never reached; a package not answered for is a failure."""
     problems, audited = audit.advisory_problems(output, [ONE], {})
     assert (rules(problems), audited) == (["audit.answered"], "not audited")
-    assert says in problems[0].what
+    assert problems[0].what.endswith(says)
+    assert problems[0].where in {"one 1.0", "the whole audit"}
 
 
 def test_many_silences_are_one_problem() -> None:

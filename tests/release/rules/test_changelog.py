@@ -63,8 +63,19 @@ def test_sections_are_read_in_order_and_fenced_text_is_not() -> None:
     assert read.unreleased == read.sections[0]
     assert read.section(Version("0.2")) == read.sections[1]
     assert read.section(Version("0.3")) is None
-    assert [link.name for link in read.links] == ["Unreleased", "0.2.0", "0.1.0"]
+    assert [(link.name, link.url, link.line) for link in read.links] == [
+        ("Unreleased", f"{HOME}/compare/v0.2.0...HEAD", 28),
+        ("0.2.0", f"{HOME}/compare/v0.1.0...v0.2.0", 29),
+        ("0.1.0", f"{HOME}/releases/tag/v0.1.0", 30),
+    ]
     assert changelog.released(GOOD) == [Version("0.2.0"), Version("0.1.0")]
+
+
+def test_text_of_a_section_is_kept_as_it_is() -> None:
+    """Blank lines around it aside: an indented line is code, and a link inside a fence is an example."""
+    read = changelog.parse("## [1.0]\n\n    code X\n\n~~~\n[a]: b\n~~~\nX  \n\n")
+    assert read.sections[0].body == "    code X\n\n~~~\n[a]: b\n~~~\nX  "
+    assert read.links == ()
 
 
 def test_a_good_changelog_has_no_problem() -> None:
@@ -111,6 +122,33 @@ def test_a_section_is_dated_that_day_or_up_to_three_before(date: str, fits: bool
     """The date in the changelog is the date of the release, give or take a review and a weekend."""
     problems = changelog.dated(GOOD.replace("2026-03-01", date), Version("0.2.0"), today=TODAY)
     assert [problem.rule for problem in problems] == ([] if fits else ["changelog.dated"])
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    """Each with the line of its section; a heading that cannot be read hides none of those below."""
+    text = GOOD.replace("## [0.2.0]", "## [next]").replace("### Security", "### Safety").replace("31", "32")
+    assert [(each.rule, each.where, each.remedy) for each in changelog.format_problems(text)] == [
+        (
+            "changelog.normal-version",
+            "CHANGELOG.md line 15 [next]",
+            "write `## [0.2.0] - 2026-01-31`",
+        ),
+        (
+            "changelog.category",
+            "CHANGELOG.md line 22 [0.1.0]",
+            "use one of Added, Changed, Deprecated, Removed, Fixed, Security",
+        ),
+        ("changelog.date", "CHANGELOG.md line 22 [0.1.0]", "write YYYY-MM-DD behind the version"),
+    ]
+
+
+@pytest.mark.parametrize(("date", "said"), [(" - 2026-02-01", "2026-02-01"), ("", "not at all")])
+def test_a_section_that_is_not_of_today_says_when_it_is_of(date: str, said: str) -> None:
+    """And which days would do."""
+    text = GOOD.replace(" - 2026-03-01", date)
+    (problem,) = changelog.dated(text, Version("0.2.0"), today=TODAY)
+    assert problem.where == "CHANGELOG.md line 15 [0.2.0]"
+    assert problem.what == f"is dated {said}; today it must be 2026-03-01 to 2026-03-04 (UTC)"
 
 
 def test_a_release_without_section_or_words_is_refused() -> None:

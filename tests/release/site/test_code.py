@@ -66,6 +66,8 @@ def test_tables_in_docstrings_become_what_autodoc_reads() -> None:
         "| no table",
     ]
     assert code.as_rst(["| a |", "| b |"]) == ["| a |", "| b |"]
+    assert code.as_rst(["  |Xa|", "|---|"])[1] == "  .. list-table::"
+    assert code.as_rst(["|Xa|bX|", "|---|---|"])[4:6] == ["   * - Xa", "     - bX"]
     assert (
         code.as_rst(["|a|", "|-|"])
         == ["", ".. list-table::", "   :header-rows: 1", "", "   * - a", "", ""][:-1]

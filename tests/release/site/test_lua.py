@@ -42,6 +42,8 @@ def test_header_without_purpose_is_refused() -> None:
 
 def test_a_header_may_be_all_there_is() -> None:
     """A script of comments alone, and text in front of the first number, are read as they stand."""
+    only = lua.read_header("only", "-- Purpose: nothing at all\n-- ARGV:\n")
+    assert ([*only.keys], [*only.arguments], only.notes) == ([], [], {})
     header = lua.read_header(
         "bare", "-- Purpose: nothing yet\n-- KEYS:\n--   none so far\n--   1 to list x\n"
     )
