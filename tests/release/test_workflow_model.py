@@ -234,6 +234,7 @@ def test_a_comment_is_read_without_its_sign_and_its_spaces(space: str) -> None:
         ("jobs: {a: {steps: [{id: []}]}}\n", "some.yml: job a: [] stands where a text belongs"),
         ("jobs: {a: {steps: [{uses: []}]}}\n", "some.yml: job a: [] stands where a text belongs"),
         ("jobs: {a: {steps: [{run: []}]}}\n", "some.yml: job a: [] stands where a text belongs"),
+        ("jobs: {a: {steps: [{shell: []}]}}\n", "some.yml: job a: [] stands where a text belongs"),
         ("jobs: {a: {steps: [{if: []}]}}\n", "some.yml: job a: [] stands where a text belongs"),
         ("jobs: {a: {steps: [{with: {b: []}}]}}\n", "some.yml: job a: b: [] stands where a text belongs"),
         ("jobs: {a: {steps: [{env: {b: []}}]}}\n", "some.yml: job a: b: [] stands where a text belongs"),
@@ -262,6 +263,7 @@ def test_workflow_that_is_no_yaml_is_unreadable(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
+        ("- x\n", "a.yml: is not a mapping"),
         ("runs: x\n", "a.yml: 'x' stands where a mapping belongs"),
         ("runs: {using: []}\n", "a.yml: [] stands where a text belongs"),
         ("inputs: x\n", "a.yml: 'x' stands where a mapping belongs"),
