@@ -70,9 +70,7 @@ def _maker(client: Client, timeout_s: float) -> Callable[[], Any]:
     }
     if is_cluster(client):
         nodes = [ClusterNode(node.host, node.port) for node in given.nodes_manager.startup_nodes.values()]
-        return partial(
-            RedisCluster, startup_nodes=nodes, **_taken(given.connection_kwargs, "host", "port"), **waiting
-        )
+        return partial(RedisCluster, startup_nodes=nodes, **_taken(given.connection_kwargs), **waiting)
     pool = given.connection_pool
     settings: dict[str, Any] = pool.connection_kwargs
     if "server" in settings:
@@ -88,9 +86,5 @@ def _maker(client: Client, timeout_s: float) -> Callable[[], Any]:
     return partial(redis.Redis.from_pool, own)
 
 
-def _taken(settings: dict[str, Any], *but: str) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in settings.items()
-        if (name in _ADDRESS or name.startswith("ssl_")) and name not in but
-    }
+def _taken(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name in _ADDRESS or name.startswith("ssl_")}

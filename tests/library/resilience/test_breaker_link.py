@@ -52,7 +52,7 @@ def run(main: Callable[[Bench], Awaitable[None]]) -> None:
     in_virtual_time(whole)
 
 
-def test_answer_comes_back_and_the_store_is_up() -> None:
+def test_answer_comes_back_and_the_store_is_up(caplog: pytest.LogCaptureFixture) -> None:
     """Broken: a decision is made on what the store never said."""
 
     async def main(bench: Bench) -> None:
@@ -63,7 +63,9 @@ def test_answer_comes_back_and_the_store_is_up() -> None:
         assert bench.sent == [("EVALSHA", "digest", 1, b"key", 1)]
         assert bench.link.client is bench
 
-    run(main)
+    with caplog.at_level("INFO"):
+        run(main)
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,7 @@ def test_what_is_no_answer_is_none_and_told_once_until_the_store_answers(
             bench.answer = ["fine"]
             assert await bench.link.run(CALL) == "FINE"
             assert bench.link.up is True
+            assert caplog.messages[-1].endswith("its state is shared again")
             assert await bench.link.run(CALL) == "FINE"
 
     with caplog.at_level("INFO"):

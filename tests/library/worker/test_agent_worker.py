@@ -181,6 +181,7 @@ def test_handler_of_a_type_gets_its_messages_and_another_one_the_rest() -> None:
 def test_one_handler_may_serve_several_types() -> None:
     """Broken: of the types that a function is for, only one is."""
     worker = AgentWorker(WORLD)
+    assert worker.abandoned == 0
     worker.handler(EVENT, REQUEST)(ignore)
     for kind in (EVENT, REQUEST):
         with pytest.raises(
@@ -227,6 +228,54 @@ def test_handlers_limit_and_final_errors_are_the_workers() -> None:
             ("res_2", FailureType.PERMANENT),
             ("res_3", FailureType.TRANSIENT),
         ]
+
+    run(main)
+
+
+def test_handler_that_is_cancelled_by_somebody_failed() -> None:
+    """Broken: a cancellation inside users' code counts as no try, and the message comes for ever."""
+
+    async def is_cancelled(received: ReceivedMessage) -> None:
+        raise asyncio.CancelledError(id_of(received))
+
+    async def main(desk: Coordinator) -> None:
+        async with worker_on(desk, handlers={None: is_cancelled}):
+            desk.put(1)
+            await turn()
+        assert [told[2:4] for told in desk.asked("nack")] == [("res_1", FailureType.TRANSIENT)]
+        assert desk.asked("release") == []
+
+    run(main)
+
+
+def test_nothing_is_begun_while_the_last_take_comes_to_its_end() -> None:
+    """Broken: a worker that was asked to end begins another message, or takes one more."""
+
+    async def main(desk: Coordinator) -> None:
+        seen, take = Seen(holds=True), desk.receive_many
+
+        async def slow_to_end(agent: AgentId, wanted: int, lease_s: float, *, wait: float) -> Any:  # noqa: ANN401 - as the bench's
+            try:
+                return await take(agent, wanted, lease_s, wait=wait)
+            except asyncio.CancelledError:
+                await asyncio.sleep(5)
+                raise
+
+        desk.receive_many = slow_to_end
+        worker = worker_on(desk, handlers={None: seen}, concurrency=2, prefetch=2)
+        async with worker:
+            desk.put(1, 2, 3)
+            await turn()
+            closing = asyncio.create_task(worker.aclose())
+            await turn()
+            seen.go_on.set()
+            await turn()
+            assert not closing.done()
+            desk.put(4)
+            await closing
+        assert seen.ids == ["message-1", "message-2"]
+        assert desk.asked("ack and take") == []
+        assert desk.asked("release") == [("release", WORLD, "res_3")]
 
     run(main)
 

@@ -190,7 +190,7 @@ def test_abandoned_handlers_do_not_hold_the_process(monkeypatch: pytest.MonkeyPa
 
 def values(app: str = "my_app:worker", level: str = "warning") -> argparse.Namespace:
     """The command's arguments."""
-    return argparse.Namespace(app=app, url=None, key_prefix="ao", log_level=level)
+    return argparse.Namespace(app=app, url=URL, key_prefix="tta", log_level=level)
 
 
 def test_command_logs_as_it_was_told_and_returns_the_code(
@@ -215,7 +215,7 @@ def test_command_logs_as_it_was_told_and_returns_the_code(
     monkeypatch.setattr(command, "load", lambda app: worker if app == "my_app:worker" else None)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     monkeypatch.setattr(command, "_run", run)
     assert command.run(values()) == command.UNREACHABLE
-    assert asked == [(worker, None, "ao")]
+    assert asked == [(worker, URL, "tta")]
     assert configured == [{"level": "WARNING", "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}]
     monkeypatch.setattr(command, "_run", broken)
     assert command.run(values()) == command.FAILED == 1
@@ -239,10 +239,16 @@ def test_arguments_have_the_defaults_that_are_written_down() -> None:
     with pytest.raises(SystemExit):
         parser.parse_args(["a:b", "--log-level", "loud"])
     text = " ".join(parser.format_help().split())
-    assert "SIGTERM or SIGINT ends it" in text
-    assert "exit codes: 0 ended as asked; 1 failed; 2 wrong arguments; 3 the server could not" in text
+    assert (
+        "SIGTERM or SIGINT ends it: it takes no more messages, lets handlers come to their end for its "
+        "grace, and gives back what is left. A second signal ends the grace."
+    ) in text
+    assert (
+        "exit codes: 0 ended as asked; 1 failed; 2 wrong arguments; 3 the server could not be reached; "
+        "4 ended, but handlers that ignore being cancelled were cut off"
+    ) in text
     for level in ("debug", "info", "warning", "error"):
-        assert level in text
+        assert parser.parse_args(["a:b", "--log-level", level]).log_level == level
     assert "MODULE:NAME an AgentWorker, or a function" in text
     assert "environment variable REDIS_URL)" in text
     assert "(default: ao)" in text
@@ -304,6 +310,8 @@ async def made_later() -> AgentWorker:
         ("my_app", "^'my_app' is not MODULE:NAME; for example billing.agents:worker$"),
         ("my_app:", "^'my_app:' is not MODULE:NAME"),
         (":worker", "^':worker' is not MODULE:NAME"),
+        ("my_app:worker:again", r"^module 'my_app' has no 'worker:again'"),
+        ("argparse:worker", r"^module 'argparse' has no 'worker'; it has no AgentWorker at all$"),
         ("my_app:gone", "^module 'my_app' has no 'gone'; it has here, there$"),
         ("my_app:number", "^my_app:number is int, neither an AgentWorker nor a function that returns one$"),
         ("my_app:nothing", "^my_app:nothing is NoneType, neither an AgentWorker nor a function"),
