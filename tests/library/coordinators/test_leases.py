@@ -93,6 +93,7 @@ class Store:
         undo: Sequence[Callable[[Lane], Any]] = (),
     ) -> object:
         """As `Calls.run`."""
+        assert box in (BOX, OTHER), "the lane of no inbox"
         self.asked.append((box, build(LANE)))
         self.undos.append(tuple(each(LANE) for each in undo))
         answer = self.answers.popleft()

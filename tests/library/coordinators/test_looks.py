@@ -83,6 +83,7 @@ class Bench:
         call = build(Lane(b"lane", 1))
         assert call.script.name == ("exchange" if self.many else "reserve")
         self.looks.append((round(self.loop.time(), 6), int(call.args[6 if self.many else 7])))
+        assert call.args[4 if self.many else 5] == LEASE_US
         self.owners.append(str(call.args[8]))
         calls = [each(Lane(b"lane", 1)) for each in undo]
         self.undo = [f"{each.script.name} {each.args[-1]}" for each in calls]
