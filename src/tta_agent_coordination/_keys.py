@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from hashlib import blake2b
+from typing import cast
 
 from tta_agent_coordination.models import AgentId
 
@@ -78,9 +79,9 @@ def clean_prefix(prefix: str) -> str:
     """Return a key prefix without trailing colons.
 
     Raises:
-        ValueError: If it is empty, or holds whitespace, control characters or braces.
+        ValueError: If it is no text or empty, or holds whitespace, control characters or braces.
     """
-    cleaned = prefix.rstrip(":")
+    cleaned = prefix.rstrip(":") if isinstance(cast("object", prefix), str) else ""
     if not cleaned or not cleaned.isprintable() or set(cleaned) & set(" {}"):
         raise ValueError(
             f"key_prefix {prefix!r} must not be empty nor contain whitespace, control characters or braces"
@@ -89,9 +90,16 @@ def clean_prefix(prefix: str) -> str:
 
 
 def inbox_name(agent_id: AgentId) -> str:
-    """Return `type:inst`, with `default` for a missing instance, and an enum's value whatever its flavour."""
-    kind: object = agent_id.type
-    return f"{kind.value if isinstance(kind, Enum) else kind}:{agent_id.instance or 'default'}"
+    """Return `type:inst`, with `default` for a missing instance, and an enum's value whatever its flavour.
+
+    Raises:
+        ValueError: If it is nothing that names an agent.
+    """
+    try:
+        kind: object = agent_id.type
+        return f"{kind.value if isinstance(kind, Enum) else kind}:{agent_id.instance or 'default'}"
+    except AttributeError:
+        raise ValueError(f"an agent is named by an AgentId, not by a {type(agent_id).__name__}") from None
 
 
 def inbox(prefix: str, agent_id: AgentId, *, hash_tags: bool) -> Inbox:
@@ -223,9 +231,9 @@ def breaker(prefix: str, name: str, *, hash_tags: bool) -> Breaker:
     """Return the keys of a circuit breaker; its name may contain colons.
 
     Raises:
-        ValueError: If the name is empty, or holds braces where `hash_tags` puts it into some.
+        ValueError: If the name is no text or empty, or holds braces where `hash_tags` puts it into some.
     """
-    if not name or (hash_tags and set(name) & set("{}")):
+    if not isinstance(cast("object", name), str) or not name or (hash_tags and set(name) & set("{}")):
         raise ValueError(
             f"a circuit breaker's name must not be empty nor, with hash_tags, hold braces: {name!r}"
         )

@@ -8,6 +8,7 @@ import re
 from enum import Enum
 from importlib.resources import files
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -188,11 +189,13 @@ def test_breaker_keys_are_v0s_and_ours() -> None:
     )
 
 
-@pytest.mark.parametrize(("name", "tagged"), [("", False), ("", True), ("a{", True), ("}a", True)])
-def test_breaker_name_that_would_split_a_slot_is_refused(name: str, tagged: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "tagged"), [("", False), ("", True), ("a{", True), ("}a", True), (7, False)]
+)
+def test_breaker_name_that_would_split_a_slot_is_refused(name: object, tagged: bool) -> None:
     """Broken: the keys of one breaker lie in two slots of a cluster."""
     with pytest.raises(ValueError, match="circuit breaker's name"):
-        _keys.breaker("ao", name, hash_tags=tagged)
+        _keys.breaker("ao", cast("str", name), hash_tags=tagged)
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,11 @@ class Batches(Addressing):
             ValueError: If an option is out of range; nothing was sent.
         """
         del sender
+        messages = check.items("messages", messages)
         delay_s, expires_s = check.delay_and_expiry(delay, expires_in)
-        ids = [None] * len(messages) if dedup_ids is None else [check.dedup_id(one) for one in dedup_ids]
+        ids: list[str | None] = [None] * len(messages)
+        if dedup_ids is not None:
+            ids = [check.dedup_id(one) for one in check.items("dedup_ids", dedup_ids)]
         if len(ids) != len(messages):
             raise ValueError(
                 f"dedup_ids has {len(ids)} entries for {len(messages)} messages; give one each, or None"
@@ -110,6 +113,7 @@ class Batches(Addressing):
         Returns:
             What `ack_many` would return, and what `receive_many` would.
         """
+        tokens = check.items("tokens", tokens)
         for token in tokens:
             check.token(token)
         n = check.whole("n", n, low=0)

@@ -14,6 +14,7 @@ from tta_agent_coordination._redis import scripts
 from tta_agent_coordination._redis.client import slot
 from tta_agent_coordination._redis.script import Call
 from tta_agent_coordination._redis.scripts import Lane, Reply, Status
+from tta_agent_coordination.coordinators import _validation as check
 from tta_agent_coordination.coordinators._calls import Build, Calls, settled
 from tta_agent_coordination.coordinators._coalescing import Coalescer
 from tta_agent_coordination.coordinators._discovery import Discovery
@@ -91,6 +92,7 @@ class Sender:
             PayloadNotJSONError: If it is not strict JSON.
             PayloadTooLargeError: If its payload is larger than allowed.
         """
+        message_id = check.message_id(message)
         now = _clock.iso_now(self._clock)
         if not message.timestamp:
             message.timestamp = now
@@ -103,7 +105,7 @@ class Sender:
             raise PayloadTooLargeError(
                 f"payload is {payload_bytes} bytes of JSON, more than {self._max_payload_bytes}"
             )
-        return _Outgoing(message_id=message.message_id, level=level, json=text, enqueued_at=now)
+        return _Outgoing(message_id=message_id, level=level, json=text, enqueued_at=now)
 
     def _put(self, box: _keys.Inbox, outgoing: _Outgoing, options: SendOptions) -> scripts.Put:
         return scripts.Put(
@@ -119,7 +121,7 @@ class Sender:
         self, box: _keys.Inbox, message: AgentMessage, options: SendOptions, *, limit: int
     ) -> MessageResult:
         """Send one message; neither its payload nor the store makes this raise."""
-        message_id = message.message_id
+        message_id = check.message_id(message)
         try:
             put = self._put(box, self._encode(message), options)
             (outcome,) = await self._coalescer.join(box, (put,), size=len(put.entry), terms=limit)
@@ -136,7 +138,7 @@ class Sender:
         limit: int,
     ) -> list[MessageResult]:
         """Send messages in order, 100 a script; each has its own outcome, and nothing makes this raise."""
-        ids = [message.message_id for message in messages]
+        ids = [check.message_id(message) for message in messages]
         outcomes: list[Reply | MessageCoordinatorError] = []
         puts: list[scripts.Put] = []
         places: list[int] = []
@@ -212,7 +214,7 @@ class Sender:
         except MessageCoordinatorError as error:
             outcomes = [error] * len(boxes)
         return [
-            self._result(box, message.message_id, outcome)
+            self._result(box, check.message_id(message), outcome)
             for box, outcome in zip(boxes, outcomes, strict=True)
         ]
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from tta_agent_coordination import _clock
 from tta_agent_coordination._clock import Clock
 from tta_agent_coordination.coordinators import _inspect
+from tta_agent_coordination.coordinators import _validation as check
 from tta_agent_coordination.coordinators._addressing import Addressing
 from tta_agent_coordination.coordinators._calls import Calls
 from tta_agent_coordination.coordinators._deadletters import DeadLetters
@@ -51,9 +52,8 @@ class Upkeep(Addressing):
         Raises:
             MessageCoordinatorError: If the store failed.
         """
-        return await _inspect.explain(
-            self._calls, agent_id, self._box(agent_id), message_id, now_us=self._now()
-        )
+        needle = check.text("message_id", message_id)
+        return await _inspect.explain(self._calls, agent_id, self._box(agent_id), needle, now_us=self._now())
 
     async def dead_letters(self, agent_id: AgentId) -> list[DeadLetter]:
         """Return an inbox's dead letters, the oldest first, read in pages of up to 1,000.
@@ -78,6 +78,7 @@ class Upkeep(Addressing):
         Raises:
             MessageCoordinatorError: If the store failed.
         """
+        ids = check.items("ids", ids)
         limit = self._limit()
         box = self._box(agent_id)
         await self._discovery.register([box])
@@ -96,4 +97,5 @@ class Upkeep(Addressing):
         Raises:
             MessageCoordinatorError: If the store failed.
         """
-        return await self._dead.purge(self._box(agent_id), ids)
+        named = None if ids is None else check.items("ids", ids)
+        return await self._dead.purge(self._box(agent_id), named)

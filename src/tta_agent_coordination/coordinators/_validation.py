@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
+from pydantic import BaseModel
+
 from tta_agent_coordination._numbers import number, shown, whole
+from tta_agent_coordination.models import AgentMessage
 
 __all__ = [
     "MAX_DELAY_S",
@@ -13,9 +17,13 @@ __all__ = [
     "choice",
     "dedup_id",
     "delay_and_expiry",
+    "follow_ups",
+    "items",
     "lease",
+    "message_id",
     "number",
     "positive",
+    "text",
     "token",
     "wait",
     "whole",
@@ -26,6 +34,7 @@ MAX_LEASE_S = 604_800
 MAX_DELAY_S = 31_536_000
 """Longest delay: a year."""
 _MAX_EXPIRY_S = 100 * MAX_DELAY_S
+_PAIR = 2
 
 
 def positive(name: str, value: object, *, high: float) -> float:
@@ -75,5 +84,42 @@ def dedup_id(value: object) -> str | None:
 
 def token(value: object) -> None:
     """Refuse what can be no token; a text that names no reservation is an answer, not an error."""
-    if not isinstance(value, str):
-        raise ValueError(f"token must be a text, not {shown(value)}")  # noqa: TRY004 - bad arguments are one error
+    text("token", value)
+
+
+def text(name: str, value: object) -> str:
+    """Return a text that can be sent."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            pass
+        else:
+            return value
+    raise ValueError(f"{name} must be a text, not {shown(value)}")
+
+
+def items[T](name: str, value: Iterable[T]) -> list[T]:
+    """Return what is in a sequence; a text or a model is one thing, though Python would take it apart."""
+    given = cast("object", value)
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes | BaseModel):
+        return list(value)
+    raise ValueError(f"{name} must be a list, not one {type(given).__name__}")
+
+
+def message_id(value: object) -> str:
+    """Return the id of a message, as a text."""
+    try:
+        return str(cast("AgentMessage", value).message_id)
+    except AttributeError:
+        raise ValueError(f"a message must be an AgentMessage, not a {type(value).__name__}") from None
+
+
+def follow_ups[A, M](value: Iterable[tuple[A, M]]) -> list[tuple[A, M]]:
+    """Return the pairs of `then_send`."""
+    pairs = items("then_send", value)
+    for pair in pairs:
+        kind = type(cast("object", pair))
+        if not issubclass(kind, tuple | list) or len(pair) != _PAIR:
+            raise ValueError(f"then_send must hold (recipient, message) pairs, not a {kind.__name__}")
+    return pairs

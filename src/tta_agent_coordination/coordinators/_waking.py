@@ -167,6 +167,7 @@ class Waker:
 
     async def _run(self, changed: asyncio.Event) -> None:
         link: Link | None = None
+        failing = False
         try:
             while self._task is asyncio.current_task():
                 changed.clear()
@@ -178,13 +179,16 @@ class Waker:
                         link = await Link.open(self._calls.client)
                         continue
                     await self._read(link)
+                    failing = False
                 except (*STORE_ERRORS, MessageCoordinatorError) as error:
-                    logger.warning(
-                        "Lost the connection that wakes waiting receives (%s); until it is back each looks "
-                        "every %g s",
-                        error,
-                        IDLE_S,
-                    )
+                    if not failing:
+                        logger.warning(
+                            "Lost the connection that wakes waiting receives (%s); until it is back each "
+                            "looks every %g s",
+                            error,
+                            IDLE_S,
+                        )
+                    failing = True
                     if link is not None:
                         link = await link.close()
                     with contextlib.suppress(TimeoutError):

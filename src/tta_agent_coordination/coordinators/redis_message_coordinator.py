@@ -177,13 +177,15 @@ class RedisMessageCoordinator(Batches, Ownership, Upkeep, MessageCoordinator):
 
     async def aclose(self) -> None:
         """Wait for what is on its way, and close the client if `from_url` made it. Repeatable."""
-        await self._sender.settle()
-        await self._leases.settle()
-        await self._subscriptions.settle()
-        await self._calls.settle()
-        await self._waker.settle()
-        if self._owned_client is not None:
-            await self._owned_client.aclose()
+        try:
+            await self._sender.settle()
+            await self._leases.settle()
+            await self._subscriptions.settle()
+            await self._calls.settle()
+            await self._waker.settle()
+        finally:
+            if self._owned_client is not None:
+                await self._owned_client.aclose()
 
     def _reserved_hash(self, agent_id: AgentId) -> str:
         return self._box(agent_id).reserved.decode()
@@ -249,10 +251,12 @@ class RedisMessageCoordinator(Batches, Ownership, Upkeep, MessageCoordinator):
         Raises:
             MessageCoordinatorError: If the subscribers cannot be read; nothing was sent.
         """
+        check.message_id(message)
         if recipients is None:
             await self._subscriptions.settle()
             message_type = str(MessageType(message.message_type).value)
             recipients = [_agent_of(box) for box in await self._discovery.subscribers(message_type)]
+        recipients = check.items("recipients", recipients)
         if type(self).send_message is not RedisMessageCoordinator.send_message:
             return [await self.send_message(sender, recipient, message) for recipient in recipients]
         limit = self._limit()
@@ -275,7 +279,8 @@ class RedisMessageCoordinator(Batches, Ownership, Upkeep, MessageCoordinator):
         Returns:
             The subscription. Awaiting it waits until it is stored, and raises if it could not be.
         """
-        return self._subscriptions.subscribe(agent_id, self._box(agent_id), message_types)
+        types = check.items("message_types", message_types)
+        return self._subscriptions.subscribe(agent_id, self._box(agent_id), types)
 
     async def unsubscribe(self, agent_id: AgentId, message_types: Sequence[MessageType] | None = None) -> int:
         """Take subscriptions away.
@@ -290,7 +295,8 @@ class RedisMessageCoordinator(Batches, Ownership, Upkeep, MessageCoordinator):
         Raises:
             MessageCoordinatorError: If the store failed.
         """
-        return await self._subscriptions.unsubscribe(self._box(agent_id), message_types)
+        types = None if message_types is None else check.items("message_types", message_types)
+        return await self._subscriptions.unsubscribe(self._box(agent_id), types)
 
     async def receive(
         self, agent_id: AgentId, visibility_timeout: float = 5, *, wait: float = 0
@@ -348,14 +354,16 @@ class RedisMessageCoordinator(Batches, Ownership, Upkeep, MessageCoordinator):
             MessageCoordinatorError: If the store failed.
         """
         check.token(token)
-        await self._subscriptions.catch_up()
         box = self._box(agent_id)
         if not then_send:
+            await self._subscriptions.catch_up()
             return await self._leases.ack(box, token)
+        pairs = [(self._box(recipient), message) for recipient, message in check.follow_ups(then_send)]
+        await self._subscriptions.catch_up()
         return await self._sender.ack_and_send(
             box,
             token,
-            [(self._box(recipient), message) for recipient, message in then_send],
+            pairs,
             limit=self._limit(),
             one_slot=self._hash_tags,
         )

@@ -104,6 +104,7 @@ class RedisAgentRegistry(AgentRegistry):
 
     async def aclose(self) -> None:
         """End heartbeats and health checks and wait for what is on its way. Repeatable."""
+        self.stop_periodic_health_checks()  # told before anything is waited for: this may be cancelled
         await self._membership.close()
         await super().aclose()
 

@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 
 from tta_agent_coordination import _keys
 from tta_agent_coordination._clock import Clock
-from tta_agent_coordination._redis.client import STORE_ERRORS, Client
+from tta_agent_coordination._redis.client import STORE_ERRORS, Client, Raw
 from tta_agent_coordination.resilience._breaker_state import CircuitBreakerConfig, CircuitBreakerState
 from tta_agent_coordination.resilience._v0_records import read_foreign
 from tta_agent_coordination.resilience.breaker import CircuitBreaker
@@ -125,8 +125,18 @@ class CircuitBreakerRegistry:
 
     async def list_names(self) -> list[str]:
         """Return every name that some process registered, sorted; empty where the store does not answer."""
+        return sorted(await self._known() or ())
+
+    async def _known(self) -> set[str] | None:
+        """Return every name that can be a breaker's in the set of names, None where it cannot be read."""
         members = await self._command("SMEMBERS", _keys.breaker_registry(self._pfx))
-        return sorted(_text(member) for member in members or ())
+        return None if members is None else {name for member in members if (name := self._name(member))}
+
+    def _name(self, member: bytes) -> str | None:
+        try:
+            return _keys.breaker(self._pfx, member.decode(), hash_tags=self._hash_tags).name
+        except ValueError:
+            return None
 
     async def get_all_metrics(self) -> dict[str, Any]:
         """Return `get_metrics` of each breaker of this process."""
@@ -149,11 +159,21 @@ class CircuitBreakerRegistry:
         return len(breakers)
 
     async def cleanup_expired_states(self) -> int:
-        """Delete records of unregistered breakers that have not changed for a day; return how many."""
-        known, swept = set(await self.list_names()), 0
+        """Delete records of unregistered breakers that have not changed for a day; return how many.
+
+        Deletes nothing where the store does not say who is registered.
+        """
+        known, swept = await self._known(), 0
+        if known is None:
+            return 0
         async for key in self._state_keys():
             name = _keys.parse_breaker_name(self._pfx, key, hash_tags=self._hash_tags)
-            if name is None or name in known or name in self._circuit_breakers:
+            if (
+                not name
+                or self._name(name.encode()) is None
+                or name in known
+                or name in self._circuit_breakers
+            ):
                 continue
             text, ttl_ms = await self._command("GET", key), await self._command("PTTL", key)
             stored = read_foreign(text or b"", -1 if ttl_ms is None else int(ttl_ms))
@@ -164,15 +184,15 @@ class CircuitBreakerRegistry:
         return swept
 
     async def _state_keys(self) -> AsyncGenerator[bytes]:
-        cursor, pattern = "0", _keys.scan_pattern(self._pfx, "cb:state")
+        cursor, pattern = 0, _keys.scan_pattern(self._pfx, "cb:state")
         for _ in range(MAX_SCAN_PAGES):
             page = await self._command("SCAN", cursor, "MATCH", pattern, "COUNT", 100)
             if page is None:
                 return
             for key in page[1]:
-                yield key if isinstance(key, bytes) else str(key).encode()
-            cursor = _text(page[0])
-            if cursor == "0":
+                yield key
+            cursor = int(page[0])
+            if not cursor:
                 return
 
     async def start_cleanup_task(self) -> None:
@@ -197,10 +217,9 @@ class CircuitBreakerRegistry:
 
         Does nothing where the store does not answer.
         """
-        members = await self._command("SMEMBERS", _keys.breaker_registry(self._pfx))
-        if members is None:
+        names = await self._known()
+        if names is None:
             return
-        names = {_text(member) for member in members}
         for name in set(self._circuit_breakers) - names:
             await self._circuit_breakers.pop(name).aclose()
         for name in names - set(self._circuit_breakers):
@@ -216,17 +235,13 @@ class CircuitBreakerRegistry:
             "state_counts": {
                 state.value: sum(held is state for held in states.values()) for state in CircuitBreakerState
             },
-            "last_cleanup_time": int(last) if last is not None and _text(last).isdigit() else None,
+            "last_cleanup_time": int(last) if last is not None and last.isdigit() else None,
             "cleanup_task_running": self._cleanup_task is not None and not self._cleanup_task.done(),
         }
 
     async def _command(self, *command: object) -> Any:  # noqa: ANN401 - whatever the command answers
         try:
-            return await self._redis.execute_command(*command)
+            return await self._redis.execute_command(*command, **Raw)
         except STORE_ERRORS as error:
             _log.warning("Circuit breaker registry: %s failed: %s", command[0], error)
             return None
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -263,7 +263,18 @@ def retry_with_backoff(
         RetryExhaustedError: `All N attempts failed. Last error: E`; E is its `__cause__`.
         Exception: What `retry_if` does not find worth retrying, as it is.
         ValueError: A number in the configuration cannot be used.
+        TypeError: The arguments are of neither form, so that some of them would be passed over.
     """
+    calls = func is not None and not isinstance(func, RetryConfig) and retry_config is not None
+    if not calls and (retry_config is not None or args or (func is not None and kwargs)):
+        raise TypeError(
+            "options of a retry stand in a RetryConfig: retry_with_backoff(func, RetryConfig(...), *args, "
+            "**kwargs) calls, @retry_with_backoff(RetryConfig(...)) or with keywords alone decorates"
+        )
+    if calls and not isinstance(retry_config, RetryConfig):
+        raise TypeError(f"behind the function stands a RetryConfig, not a {type(retry_config).__name__}")
+    if func is not None and not isinstance(func, RetryConfig) and not callable(func):
+        raise TypeError(f"what is retried is a function, not a {type(func).__name__}")
     if isinstance(func, RetryConfig):
         return functools.partial(_decorated, func)
     if func is None:

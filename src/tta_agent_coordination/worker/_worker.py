@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from tta_agent_coordination import _keys, _numbers
 from tta_agent_coordination.coordinators import RedisMessageCoordinator
@@ -92,7 +92,7 @@ class AgentWorker:
             handler_timeout=_seconds("handler_timeout", handler_timeout),
             grace=_numbers.number("grace", grace, low=0, high=_LONGEST_S),
         )
-        self._permanent = permanent
+        self._permanent = _error_types(permanent)
         self._registry = registry
         self._unlisten: Callable[[], None] | None = None
         self._handlers: dict[MessageType | None, Handler] = {}
@@ -100,6 +100,7 @@ class AgentWorker:
             self._add(kind, function)
         self._pump: Pump | None = None
         self._taking: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._stop_asked: asyncio.Event | None = None
         self._failure: BaseException | None = None
         self._abandoned = 0
@@ -226,6 +227,9 @@ class AgentWorker:
     async def aclose(self) -> None:
         """Stop taking, wait `grace` for handlers, release what was not started or still held. Repeatable.
 
+        Where it is cancelled the grace is over: handlers are cancelled, and what is held is released all the
+        same before this returns.
+
         Raises:
             Exception: What ended the worker, if that was not asked for.
         """
@@ -233,17 +237,31 @@ class AgentWorker:
         if pump is None or taking is None or stop_asked is None:
             return
         stop_asked.set()
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(
+                self._end(pump, taking), name=f"end the worker of {self._name}"
+            )
+        ending = self._ending
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            pump.hurry()
+            await asyncio.wait({ending})
+            raise
+        if self._failure is not None:
+            raise self._failure
+
+    async def _end(self, pump: Pump, taking: asyncio.Task[None]) -> None:
+        """End what works, in a task that no caller's cancellation reaches."""
         pump.stopping = True
         taking.cancel()
         await asyncio.wait({taking})
         self._abandoned = await pump.drain()
-        self._pump = self._taking = None
+        self._pump = self._taking = self._ending = None
         if self._unlisten is not None and self.coordinator is not None:
             self._unlisten()
             self._unlisten = None
             self.coordinator.bind_leases(self.agent_id, None)
-        if self._failure is not None:
-            raise self._failure
 
     async def run(self, *, handle_signals: bool = True) -> None:
         """Work until `stop` is called or, in the main thread, SIGTERM or SIGINT comes; end as `aclose` does.
@@ -283,6 +301,16 @@ class AgentWorker:
                 with contextlib.suppress(NotImplementedError):
                     loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_DFL if previous is None else previous)
+
+
+def _error_types(permanent: tuple[type[Exception], ...]) -> tuple[type[Exception], ...]:
+    try:
+        isinstance(cast("object", None), permanent)
+    except TypeError:
+        raise ValueError(
+            f"permanent must be a tuple of exception types, not {_numbers.shown(permanent)}"
+        ) from None
+    return permanent
 
 
 def _seconds(name: str, value: object) -> float:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,7 +15,12 @@ from tests.library.support.builders import INPUT, WORLD, make_message
 from tests.library.support.commands import count_commands
 from tests.library.support.peek import Peek
 from tests.library.support.servers import Lane
-from tta_agent_coordination import AgentId, RedisMessageCoordinator
+from tta_agent_coordination import (
+    AgentId,
+    CircuitBreakerRegistry,
+    RedisAgentRegistry,
+    RedisMessageCoordinator,
+)
 
 HUGE = 2**1100
 """Too large for a float: arithmetic on it raises OverflowError where nobody checked."""
@@ -204,7 +211,9 @@ def test_agent_id_refuses_what_makes_keys_ambiguous(text: str) -> None:
         AgentId(type="world", instance=text)
 
 
-@pytest.mark.parametrize("token", [None, 7, b"res_0000000000000000", ["res_0000000000000000"]])
+@pytest.mark.parametrize(
+    "token", [None, 7, b"res_0000000000000000", ["res_0000000000000000"], "res_\ud800"], ids=range(5)
+)
 async def test_token_that_is_no_text_is_refused(
     coordinator: RedisMessageCoordinator, peek: Peek, token: Any
 ) -> None:
@@ -223,3 +232,123 @@ async def test_follow_ups_are_bounded(coordinator: RedisMessageCoordinator, peek
     with pytest.raises(ValueError, match="100"):
         await coordinator.ack(WORLD, "res_0000000000000000", then_send=follow_ups)
     assert await peek.keys() == set()
+
+
+NO_AGENT = "an agent is named by an AgentId, not by a str"
+NO_MESSAGE = "a message must be an AgentMessage, not a {}"
+MESSAGE = make_message()
+
+MISTAKES: dict[str, tuple[Callable[[Any], Awaitable[object]], str]] = {
+    "send to a text": (lambda c: c.send_message(INPUT, "world", MESSAGE), NO_AGENT),
+    "send nothing": (lambda c: c.send_message(INPUT, WORLD, None), NO_MESSAGE.format("NoneType")),
+    "send a dict": (lambda c: c.send_message(INPUT, WORLD, {"a": 1}), NO_MESSAGE.format("dict")),
+    "send one as many": (
+        lambda c: c.send_many(INPUT, WORLD, MESSAGE),
+        "messages must be a list, not one AgentMessage",
+    ),
+    "send many with a dict": (
+        lambda c: c.send_many(INPUT, WORLD, [MESSAGE, {}]),
+        NO_MESSAGE.format("dict"),
+    ),
+    "one dedup_id for two": (
+        lambda c: c.send_many(INPUT, WORLD, [MESSAGE, MESSAGE], dedup_ids="ab"),
+        "dedup_ids must be a list, not one str",
+    ),
+    "broadcast to one": (
+        lambda c: c.broadcast_message(INPUT, MESSAGE, WORLD),
+        "recipients must be a list, not one AgentId",
+    ),
+    "broadcast to texts": (lambda c: c.broadcast_message(INPUT, MESSAGE, ["world"]), NO_AGENT),
+    "broadcast nothing": (
+        lambda c: c.broadcast_message(INPUT, None, [WORLD]),
+        NO_MESSAGE.format("NoneType"),
+    ),
+    "receive for a text": (lambda c: c.receive("world:1"), NO_AGENT),
+    "acknowledge one as many": (lambda c: c.ack_many(WORLD, "res_1"), "tokens must be a list, not one str"),
+    "acknowledge nothing": (lambda c: c.ack_many(WORLD, None), "tokens must be a list, not one NoneType"),
+    "acknowledge odd tokens": (lambda c: c.ack_many(WORLD, ["res_1", "\ud800"]), "token must be a text"),
+    "follow up with one message": (
+        lambda c: c.ack(WORLD, "res_1", then_send=[MESSAGE]),
+        "then_send must hold (recipient, message) pairs, not a AgentMessage",
+    ),
+    "follow up with one pair": (
+        lambda c: c.ack(WORLD, "res_1", then_send=(WORLD, MESSAGE)),
+        "then_send must hold (recipient, message) pairs, not a AgentId",
+    ),
+    "follow up with three": (
+        lambda c: c.ack(WORLD, "res_1", then_send=[(WORLD, MESSAGE, 1)]),
+        "then_send must hold (recipient, message) pairs, not a tuple",
+    ),
+    "follow up the other way round": (
+        lambda c: c.ack(WORLD, "res_1", then_send=[(MESSAGE, WORLD)]),
+        "an agent is named by an AgentId, not by a AgentMessage",
+    ),
+    "follow up with a dict": (
+        lambda c: c.ack(WORLD, "res_1", then_send=[(WORLD, {})]),
+        NO_MESSAGE.format("dict"),
+    ),
+    "explain the other way round": (
+        lambda c: c.explain(WORLD, "message-1"),
+        "message_id must be a text, not AgentId(",
+    ),
+    "requeue one": (lambda c: c.requeue_dead(WORLD, "abc"), "ids must be a list, not one str"),
+    "purge one": (lambda c: c.purge_dead(WORLD, b"abc"), "ids must be a list, not one bytes"),
+    "unsubscribe one": (
+        lambda c: c.unsubscribe(WORLD, "event"),
+        "message_types must be a list, not one str",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+async def test_mistaken_argument_is_named_before_any_command(
+    make_coordinator: MakeCoordinator, lane: Lane, mistake: str
+) -> None:
+    """Broken: a mistake shows as an AttributeError of our inside, or as an answer: seven times False."""
+    client = lane.client()
+    coordinator = make_coordinator(client=client)
+    call, text = MISTAKES[mistake]
+    with count_commands(client) as counted, pytest.raises(ValueError, match=f"^{re.escape(text)}"):
+        await call(coordinator)
+    assert counted.names == []
+
+
+async def test_subscription_to_one_type_without_a_list_is_refused(
+    coordinator: RedisMessageCoordinator,
+) -> None:
+    """Broken: a text is taken apart into letters, and the error is about those."""
+    types: Any = "event"
+    with pytest.raises(ValueError, match=r"^message_types must be a list, not one str$"):
+        coordinator.subscribe_to_messages(WORLD, types)
+
+
+async def test_batches_are_taken_from_any_iterable(coordinator: RedisMessageCoordinator) -> None:
+    """Broken: a generator of messages is refused, or used up before it is sent."""
+    results = await coordinator.send_many(
+        INPUT,
+        WORLD,
+        (make_message(f"message-{n}") for n in range(2)),  # type: ignore[arg-type]  # what untyped callers pass
+        dedup_ids=(f"id {n}" for n in range(2)),  # type: ignore[arg-type]
+    )
+    assert [result.delivered for result in results] == [True, True]
+    received = await coordinator.receive_many(WORLD, 2)
+    tokens: Any = (one.token for one in received)
+    assert await coordinator.ack_many(WORLD, tokens) == [True, True]
+
+
+async def test_message_id_that_was_assigned_unchecked_is_a_result(
+    coordinator: RedisMessageCoordinator,
+) -> None:
+    """Broken: the result cannot hold what the message holds, and the send raises an error about that."""
+    message = make_message()
+    message.message_id = 7  # type: ignore[assignment]  # a message checks nothing when it is assigned to
+    result = await coordinator.send_message(INPUT, WORLD, message)
+    assert (result.message_id, result.delivered, result.cause) == ("7", False, "payload not JSON")
+
+
+@pytest.mark.parametrize("prefix", [None, 7, b"ao"])
+async def test_prefix_that_is_no_text_is_refused(lane: Lane, prefix: Any) -> None:
+    """Broken: an AttributeError of our inside."""
+    for make in (RedisMessageCoordinator, RedisAgentRegistry, CircuitBreakerRegistry):
+        with pytest.raises(ValueError, match=f"^key_prefix {prefix!r} "):
+            make(lane.client(), prefix)

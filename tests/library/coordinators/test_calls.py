@@ -174,6 +174,23 @@ async def test_cancelled_call_without_an_undoing_frees_its_lane(client: aioredis
     assert (calls._busy, calls._undoing) == ({}, set())
 
 
+async def test_what_earlier_calls_did_can_be_undone_aside(client: aioredis.Redis) -> None:
+    """Broken: undoing holds up who was cancelled, or shares a lane with who comes next."""
+    calls = Calls(client)
+    await calls.run(BOX, leave)
+    with holding(client) as held:
+        calls.undo(BOX, [])
+        assert calls._undoing == set()
+        calls.undo(BOX, [leave])
+        await eventually("it is being undone", lambda: 0 in held.waiting)
+        beside = await begun(held, calls, {0, 1})
+        for number in (1, 0):
+            held.waiting[number].set()
+        await beside
+        await calls.settle()
+    assert (calls._busy, calls._undoing) == ({}, set())
+
+
 async def test_undoing_that_fails_is_said_and_frees_its_lane(
     client: aioredis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.library.support.builders import INPUT, WORLD, drain, make_message, take
-from tests.library.support.commands import count_commands
+from tests.library.support.commands import count_commands, intercept
 from tests.library.support.peek import Peek
 from tests.library.support.servers import Lane
 from tta_agent_coordination import MessageType, RedisMessageCoordinator
@@ -65,6 +65,39 @@ async def test_aclose_leaves_the_callers_client_open(lane: Lane) -> None:
     async with RedisMessageCoordinator(client) as coordinator:
         await coordinator.send_message(INPUT, WORLD, make_message())
     assert await Peek(client).raw("PING")
+
+
+async def test_aclose_that_is_cancelled_closes_its_own_client(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a time limit around the end of a block leaves the sockets of `from_url` open."""
+    client, closed = lane.client(), list[bool]()
+
+    def give(_: str) -> object:
+        return client
+
+    monkeypatch.setattr("tta_agent_coordination.coordinators.redis_message_coordinator.from_url", give)
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async def close() -> None:
+        closed.append(True)
+
+    monkeypatch.setattr(client, "aclose", close)
+    coordinator = RedisMessageCoordinator.from_url("redis://")
+    with intercept(client, hang):
+        coordinator.subscribe_to_messages(WORLD, [MessageType.EVENT])
+        closing = asyncio.create_task(coordinator.aclose())
+        await asyncio.sleep(0)
+        assert closed == []
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        assert closed == [True]
+        for task in coordinator._subscriptions._tasks:
+            task.cancel()
+    await coordinator.aclose()
 
 
 async def test_aclose_waits_for_what_was_started(lane: Lane) -> None:

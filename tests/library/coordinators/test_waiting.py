@@ -479,6 +479,7 @@ async def test_connection_that_cannot_be_had_is_asked_for_again(
 ) -> None:
     """Broken: a pool that is empty when a wait begins leaves a consumer that nothing wakes."""
     monkeypatch.setattr("tta_agent_coordination.coordinators._leases.IDLE_S", LONG_S)
+    monkeypatch.setattr("tta_agent_coordination.coordinators._waking._RETRY_S", 0)
     client = lane.client(max_connections=2)
     pool: Any = client.connection_pool
     coordinator, sender = make_coordinator(client=client), make_coordinator()
@@ -493,7 +494,17 @@ async def test_connection_that_cannot_be_had_is_asked_for_again(
     await coordinator.receive(WORLD)  # the script is on the server
     with intercept(client, around):
         task = waiting(coordinator)
-        await eventually("it is told", lambda: "Lost the connection that wakes" in caplog.text)
+        tries = 0
+        get_connection = pool.get_connection
+
+        async def count() -> Any:
+            nonlocal tries
+            tries += 1
+            return await get_connection()
+
+        monkeypatch.setattr(pool, "get_connection", count)
+        await eventually("it was asked for again and again", lambda: tries > 3)
+        assert caplog.text.count("Lost the connection that wakes") == 1
         for connection in taken:
             await pool.release(connection)
         await blocked(coordinator)

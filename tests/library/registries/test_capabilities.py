@@ -203,6 +203,9 @@ async def test_odd_entries_are_passed_over(make_registry: MakeRegistry, client: 
         }
         await client.set(f"ao:agents:odd:{number}", json.dumps(entry))
         await client.sadd("ao:agents:index", f"ao:agents:odd:{number}")
+    nobody = {"agent_id": {"instance": "1"}, "capabilities": {"capabilities": [{"name": "draw"}]}}
+    await client.set("ao:agents:nobody:1", json.dumps(nobody))
+    await client.sadd("ao:agents:index", "ao:agents:nobody:1")
     assert [match.agent_id.instance for match in await registry.find_by_capability("draw")] == ["1"]
 
 

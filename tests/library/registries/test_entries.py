@@ -16,6 +16,7 @@ from tta_agent_coordination.registries._entries import (
     make_entry,
     read_entry,
     status_word,
+    stored_id,
 )
 
 
@@ -34,6 +35,30 @@ def test_name_without_a_colon_is_refused() -> None:
     """Broken: a mistyped name makes an agent that nobody has."""
     with pytest.raises(ValueError, match=r"^an agent is named type:instance, not 'world'$"):
         agent_id_of("world")
+
+
+@pytest.mark.parametrize(
+    ("agent_id", "named"),
+    [
+        ({"type": "world", "instance": "1"}, "world:1"),
+        ({"type": "world", "instance": None}, "world:default"),
+        ({"type": "world"}, "world:default"),
+        ({"type": "old", "instance": "player 1", "more": 1}, "old:player 1"),
+    ],
+)
+def test_stored_name_is_taken_as_it_stands(agent_id: dict[str, Any], named: str) -> None:
+    """Broken: an agent of v0 whose name we would refuse cannot be found, or hides the others."""
+    found = stored_id({"agent_id": agent_id})
+    assert isinstance(found, AgentId)
+    assert str(found) == named
+
+
+@pytest.mark.parametrize(
+    "agent_id", [{}, {"instance": "1"}, {"type": 7}, {"type": "a", "instance": 7}, {"type": None}]
+)
+def test_entry_that_names_nobody_has_no_id(agent_id: dict[str, Any]) -> None:
+    """Broken: one bad entry ends a list of agents."""
+    assert stored_id({"agent_id": agent_id}) is None
 
 
 def test_json_has_v0s_separators_and_no_nan() -> None:

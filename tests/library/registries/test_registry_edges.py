@@ -187,6 +187,20 @@ async def test_closing_does_not_wait_for_an_agent_that_hangs(make_registry: Make
     assert registry._membership.records["world:1"].export is not None
 
 
+async def test_closing_that_is_cancelled_ends_the_health_checks_all_the_same(
+    make_registry: MakeRegistry,
+) -> None:
+    """Broken: a time limit around the end of a block leaves a task that checks agents for ever."""
+    registry = make_registry()
+    registry.start_periodic_health_checks()
+    registry.start_heartbeats()
+    closing = asyncio.create_task(registry.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    await eventually("its tasks have ended", lambda: asyncio.all_tasks() == {asyncio.current_task()})
+
+
 def test_two_loops_one_after_the_other(sync_lane: tuple[asyncio.Runner, Lane]) -> None:
     """Broken: what an earlier loop left is waited for, and never ends."""
     runner, lane = sync_lane

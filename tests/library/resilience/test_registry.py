@@ -96,6 +96,50 @@ async def test_cleanup_takes_only_old_records_of_unregistered_breakers(
     assert stats["last_cleanup_time"] == pytest.approx(time.time(), abs=60)
 
 
+@pytest.mark.parametrize("decode_responses", [False, True])
+@pytest.mark.parametrize("hash_tags", [False, True])
+async def test_names_that_no_breaker_can_have_hurt_nobody(
+    lane: Lane, client: Any, clock: ManualClock, decode_responses: bool, hash_tags: bool
+) -> None:
+    """Broken: one odd member of the set of names ends every sweep and every sync, in all processes."""
+    odd = ["{", "a}b"] if hash_tags else []
+    await client.sadd("ao:cb:registry", b"\xff", "", "good", *odd)
+    old = json.dumps({"state": "open", "state_changed_at": 0, "updated_at": 90_000})
+    for name in (b"\xff", b"", b"{}", b"{{}", b"{a}b}", b"{gone}"):
+        await client.set(b"ao:cb:state:" + name, old, ex=86_400)
+    registry = CircuitBreakerRegistry(
+        lane.client(decode_responses=decode_responses), hash_tags=hash_tags, clock=clock
+    )
+    assert await registry.list_names() == ["good"]
+    await registry.sync_registry_with_redis()
+    assert await registry.get("good") is not None
+    assert await registry.cleanup_expired_states() == (1 if hash_tags else 4)
+    assert await registry.get_registry_stats() is not None
+    await registry.aclose()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+async def test_sweep_that_cannot_read_who_is_registered_deletes_nothing(
+    registry: CircuitBreakerRegistry, client: Any, damaged: bool
+) -> None:
+    """Broken: one lost answer, and the records of every other process's breakers are swept away."""
+    old = json.dumps({"state": "open", "state_changed_at": 0, "updated_at": 90_000})
+    await client.set("ao:cb:state:theirs", old, ex=86_400)
+    await client.sadd("ao:cb:registry", "theirs")
+    if damaged:
+        await client.set("ao:cb:registry", "of the wrong type")
+
+    async def lose(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if args[0] == "SMEMBERS" and not damaged:
+            raise aioredis.ConnectionError("lost")
+        return await send(*args, **options)
+
+    own: Any = registry._redis
+    with intercept(own, lose):
+        assert await registry.cleanup_expired_states() == 0
+    assert await client.exists("ao:cb:state:theirs") == 1
+
+
 async def test_stats_are_v0s_dictionary(registry: CircuitBreakerRegistry) -> None:
     """Broken: TTA's diagnostics read these names."""
     await trip(await registry.get_or_create("a", CircuitBreakerConfig(1)))

@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import logging
 import math
+import re
 import threading
 import time
 from typing import Any
@@ -306,6 +307,31 @@ async def test_without_the_switch_it_sleeps(monkeypatch: pytest.MonkeyPatch) -> 
     await retry_with_backoff(Flaky(1), RetryConfig(base_delay=8, jitter=False))
     retry_with_backoff(RetryConfig(base_delay=9, jitter=False))(Flaky(1))()
     assert waits == [8, 9]
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "text"),
+    [
+        ((nothing,), {"max_retries": 5}, "options of a retry stand in a RetryConfig"),
+        ((nothing, None, 1), {}, "options of a retry stand in a RetryConfig"),
+        ((RetryConfig(),), {"max_retries": 5}, "options of a retry stand in a RetryConfig"),
+        ((RetryConfig(), RetryConfig()), {}, "options of a retry stand in a RetryConfig"),
+        ((None, RetryConfig()), {}, "options of a retry stand in a RetryConfig"),
+        ((nothing, {"max_retries": 5}), {}, "behind the function stands a RetryConfig, not a dict"),
+        ((7,), {}, "what is retried is a function, not a int"),
+        ((7, RetryConfig()), {}, "what is retried is a function, not a int"),
+    ],
+    ids=range(8),
+)
+def test_arguments_of_neither_form_are_refused(arguments: Any, options: Any, text: str) -> None:
+    """Broken: `retry_with_backoff(func, max_retries=5)` tries four times, and nobody says so."""
+    make: Any = retry_with_backoff
+    with pytest.raises(TypeError, match=f"^{re.escape(text)}"):
+        make(*arguments, **options)
 
 
 async def test_concurrent_retries_do_not_mix() -> None:

@@ -351,6 +351,25 @@ async def test_second_stop_ends_the_grace(coordinator: RedisMessageCoordinator) 
     assert await drain(coordinator) == ["message-1"]
 
 
+async def test_end_that_is_cancelled_gives_everything_back_all_the_same(
+    coordinator: RedisMessageCoordinator,
+) -> None:
+    """Broken: a time limit around a worker leaves handlers, leases and a thread that renews them."""
+    seen = Seen(holds=True)
+    await send_ids(coordinator, ["message-1", "message-2"])
+    worker = AgentWorker(WORLD, coordinator, handlers={None: seen}, grace=600)
+    async with worker:
+        await eventually("one runs", lambda: seen.running == 1)
+        closing = [asyncio.ensure_future(worker.aclose()) for _ in range(2)]
+        await asyncio.sleep(0)
+        closing[0].cancel()
+        await asyncio.wait(closing)
+        assert [task.cancelled() for task in closing] == [True, False]
+        assert seen.running == 0
+        assert "leases of world:1" not in {thread.name for thread in threading.enumerate()}
+    assert await drain(coordinator) == ["message-1", "message-2"]
+
+
 async def test_handler_that_ignores_its_end_is_left_behind_and_told(
     coordinator: RedisMessageCoordinator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,6 +434,7 @@ async def test_closed_worker_leaves_no_thread_and_no_task(coordinator: RedisMess
         ({"visibility_timeout": 604_801}, "visibility_timeout must be a number"),
         ({"handler_timeout": float("inf")}, "handler_timeout must be a number"),
         ({"grace": -1}, "grace must be a number"),
+        ({"permanent": ["KeyError"]}, "permanent must be a tuple of exception types"),
     ],
 )
 def test_absurd_options_are_refused(options: dict[str, Any], text: str) -> None:
