@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from release import workflows as shell
+from release import shell
 from release.binding import bound_or_none
 from release.context import Context
 from release.gates.candidate import candidate, install

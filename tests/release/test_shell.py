@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from release import workflows
+from release import shell
 from release.runner import Finished, Runner
 from tests.release.workflow_support import FOLDER, ROOT, SETUP, edit, set_up_text, text_of
 
@@ -37,8 +37,8 @@ def committed(root: Path, *, ci: str, set_up: str) -> None:
 
 def test_shell_lines_of_the_committed_workflows_are_clean() -> None:
     """What `nox -s lint` calls finds nothing in this tree, and it has looked at every line."""
-    places = [where for where, _ in workflows.shell_lines(ROOT)]
-    assert workflows.check(ROOT) == []
+    places = [where for where, _ in shell.shell_lines(ROOT)]
+    assert shell.check(ROOT) == []
     assert sum(where.startswith(f"{FOLDER}/release.yml") for where in places) == 12
     assert sum(where.startswith(SETUP) for where in places) == 2
 
@@ -50,7 +50,7 @@ def test_shell_lines_are_read_by_shellcheck(tmp_path: Path) -> None:
         ci=edit(text_of("ci.yml"), '"test-$PYTHON"', "test-$PYTHON"),
         set_up=edit(set_up_text(), '"$REDIS"', "$REDIS"),
     )
-    found = workflows.check(tmp_path)
+    found = shell.check(tmp_path)
     assert [problem.rule for problem in found] == ["shell.sc2086", "shell.sc2086"]
     assert [problem.where.rpartition(":")[0] for problem in found] == [
         f"{SETUP}/action.yml",
@@ -81,7 +81,7 @@ def test_shellcheck_is_asked_once_about_all_lines_as_bash(
         assert second not in {comment["file"] for comment in comments}
         return Finished(argv=words, code=1, stdout=json.dumps(comments), stderr="", took_ms=1)
 
-    found = workflows.check(tmp_path, cast("Runner", answering))
+    found = shell.check(tmp_path, cast("Runner", answering))
     program = f"{Path(sys.executable).parent}/shellcheck"
     assert asked == [([program, "--norc", "--shell=bash", "--format=json"], tmp_path)]
     assert [(problem.rule, problem.where, problem.what) for problem in found] == [
@@ -103,14 +103,14 @@ def test_a_shellcheck_that_is_nowhere_is_called_by_its_name(
         assert words[0] == "shellcheck"
         return Finished(argv=words, code=127, stdout="", stderr=said, took_ms=1)
 
-    (problem,) = workflows.check(tmp_path, cast("Runner", silent))
+    (problem,) = shell.check(tmp_path, cast("Runner", silent))
     assert (problem.rule, problem.where) == ("shell.checked", "shellcheck")
     assert problem.what == f"gave no answer:\n{said.partition('\n')[2].rstrip()}"
 
 
 def test_shell_lines_none_is_nothing_to_check(tmp_path: Path) -> None:
     """A tree without workflows has no shell line that could be wrong."""
-    assert workflows.check(tmp_path) == []
+    assert shell.check(tmp_path) == []
 
 
 def test_shell_lines_unread_are_a_finding() -> None:
@@ -119,6 +119,6 @@ def test_shell_lines_unread_are_a_finding() -> None:
     def silent(*_: object, **__: object) -> Finished:
         return Finished(argv=["shellcheck"], code=127, stdout="", stderr="could not be started", took_ms=1)
 
-    found = workflows.check(ROOT, silent)
+    found = shell.check(ROOT, silent)
     assert [problem.rule for problem in found] == ["shell.checked"]
     assert "could not be started" in found[0].what
