@@ -242,12 +242,12 @@ class IndexClient:
                     raise self._down(url, f"answers {status} {response.reason}")
                 if status != HTTPStatus.OK:
                     raise self._broken("http", url, f"answers {status} {response.reason}")
-                body = b""
+                body = bytearray()
                 for chunk in _chunks(response):
                     body += chunk
                     if len(body) > limit:
                         raise self._broken("size", url, f"sends more than {limit} bytes")
-                return body
+                return bytes(body)
         except requests.exceptions.SSLError as error:
             raise self._broken(
                 "certificate", url, f"has no certificate that this machine trusts: {error}"
