@@ -5,7 +5,7 @@ What the scripts do with it is in `test_registry_scripts.py` and the tests of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -115,61 +115,62 @@ def give_back(*, audit: bool) -> Call[Returned]:
 
 
 @pytest.mark.parametrize(
-    ("call", "keys", "values"),
+    ("build", "keys", "values"),
     [
-        (register(draining=True), OF_THE_REGISTRY, REGISTERED | {"flags": "d"}),
-        (register(draining=False), OF_THE_REGISTRY, REGISTERED | {"flags": ""}),
+        (lambda: register(draining=True), OF_THE_REGISTRY, REGISTERED | {"flags": "d"}),
+        (lambda: register(draining=False), OF_THE_REGISTRY, REGISTERED | {"flags": ""}),
         (
-            deregister(5),
+            lambda: deregister(5),
             OF_THE_REGISTRY,
             {"seq": 7, "now_us": "11", "name": "a:1", "epoch": 5, "channel": KEYS.channel},
         ),
         (
-            deregister(None),
+            lambda: deregister(None),
             OF_THE_REGISTRY,
             {"seq": 7, "now_us": "11", "name": "a:1", "epoch": "", "channel": KEYS.channel},
         ),
         (
-            drain(draining=True),
+            lambda: drain(draining=True),
             OF_THE_REGISTRY,
             {"seq": 7, "now_us": "11", "name": "a:1", "epoch": 5, "draining": 1, "channel": KEYS.channel},
         ),
         (
-            drain(draining=False),
+            lambda: drain(draining=False),
             OF_THE_REGISTRY,
             {"seq": 7, "now_us": "11", "name": "a:1", "epoch": 5, "draining": 0, "channel": KEYS.channel},
         ),
         (
-            scripts.registry_list(KEYS, cursor="9", now_us="11", brief=True),
+            lambda: scripts.registry_list(KEYS, cursor="9", now_us="11", brief=True),
             OF_THE_REGISTRY,
             {"cursor": "9", "now_us": "11", "brief": 1},
         ),
         (
-            scripts.registry_list(KEYS, cursor="9", now_us="11", brief=False),
+            lambda: scripts.registry_list(KEYS, cursor="9", now_us="11", brief=False),
             OF_THE_REGISTRY,
             {"cursor": "9", "now_us": "11", "brief": 0},
         ),
         (
-            scripts.registry_get(KEYS, name="a:1", now_us="11"),
+            lambda: scripts.registry_get(KEYS, name="a:1", now_us="11"),
             OF_THE_REGISTRY,
             {"name": "a:1", "now_us": "11"},
         ),
         (
-            give_back(audit=True),
+            lambda: give_back(audit=True),
             OF_THE_INBOX,
             {"seq": 7, "now_us": "11", "audit": 1, "max_deliveries": 3, "owner": 5, "from": 100},
         ),
         (
-            give_back(audit=False),
+            lambda: give_back(audit=False),
             OF_THE_INBOX,
             {"seq": 7, "now_us": "11", "audit": 0, "max_deliveries": 3, "owner": 5, "from": 100},
         ),
     ],
 )
 def test_each_argument_is_what_the_header_calls_it(
-    call: Call[object], keys: Mapping[str, object], values: Mapping[str, object]
+    build: Callable[[], Call[object]], keys: Mapping[str, object], values: Mapping[str, object]
 ) -> None:
     """Broken: a script works on the wrong key, or takes one value for another."""
+    call = build()
     assert call.keys == tuple(keys[each.name] for each in arguments(call.script.name, "KEYS"))
     assert call.args == tuple(values[each.name] for each in arguments(call.script.name, "ARGV"))
 
