@@ -1,15 +1,18 @@
 """The coverage stage adds up what ran and refuses what is under its floor."""
 
 import json
+import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from release.context import Options
+from release.context import Context, Options
 from release.gates import coverage as gate
+from release.ledger import Ledger
 from release.model import Kind, Mode, Refused
-from tests.release.gates.support import ScriptedRunner, make_context
+from tests.release.gates.support import ScriptedRunner, commit_all, make_context
 from tests.release.ledger_support import create
 
 
@@ -35,9 +38,10 @@ def test_measured_counts_lines_and_branches_below_the_prefix_only() -> None:
 class Data:
     """A root with floors and legs, and a runner that reports the given figures."""
 
-    def __init__(self, root: Path, covered: int, *, joins: int = 0) -> None:
+    def __init__(self, root: Path, covered: int, *, joins: int = 0, reports: int = 0) -> None:
         self.root = root
-        self.joins = joins
+        self.joins, self.reports = joins, reports
+        self.given: list[Mapping[str, str]] = []
         self.report = {"files": {"src/a.py": entry(covered, 100, 0, 0)}}
         (root / "pyproject.toml").write_text(
             '[tool.tta-release.coverage-floors]\n"src/" = 90\n', encoding="utf-8"
@@ -50,9 +54,10 @@ class Data:
         (self.root / "report" / "coverage" / f".coverage.{name}").touch()
 
     def answer(self, words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
-        del env
+        self.given.append(env)
         if "json" in words:
             Path(words[words.index("-o") + 1]).write_text(json.dumps(self.report), encoding="utf-8")
+            return self.reports, "and this"
         return (self.joins, "no such table") if "combine" in words else (0, "")
 
 
@@ -63,8 +68,73 @@ def test_run_passes_at_the_floor(tmp_path: Path) -> None:
     report = gate.run("coverage", data.context)
     assert report.kind is Kind.DONE
     assert report.figures == {"src_bp": 9_000}
+    assert report.tools == {"coverage": version("coverage")}
+    assert report.sentence == "src/ 90.00 %"
+    assert [(each.what, each.found) for each in report.checked] == [
+        ("legs", "3.12"),
+        ("src/", "90.00 % (floor 90 %)"),
+    ]
+    assert [words[:4] for words in data.runner.asked] == [
+        [sys.executable, "-m", "coverage", "combine"],
+        [sys.executable, "-m", "coverage", "json"],
+        [sys.executable, "-m", "coverage", "report"],
+    ]
+    assert data.runner.folders == [tmp_path] * 3
+    assert data.runner.shown == [False, False, True]
     assert data.runner.asked[-1][1:] == ["-m", "coverage", "report"]
     assert data.runner.shown[-1], "the lines that are missing are not shown"
+
+
+def test_legs_are_joined_apart_from_their_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each leg's file is kept as it was written, all programs read one joined file, and it is gone then."""
+    data = Data(tmp_path, covered=100)
+    for leg in ("3.13", "3.12"):
+        data.leg(leg)
+    monkeypatch.setenv("KEPT", "as it is")
+    monkeypatch.setenv("COVERAGE_FILE", "elsewhere")
+    report = gate.run("coverage", data.context)
+    assert report.checked[0].found == "3.12, 3.13"
+    files = [str(tmp_path / "report" / "coverage" / f".coverage.{leg}") for leg in ("3.12", "3.13")]
+    assert data.runner.asked[0][3:] == ["combine", "--keep", "--quiet", *files]
+    assert data.runner.asked[1][3:6] == ["json", "-q", "-o"]
+    joined = {env["COVERAGE_FILE"] for env in data.given}
+    assert len(joined) == 1
+    assert not joined & {"elsewhere", *files}
+    assert not Path(joined.pop()).parent.exists()
+    assert {env["KEPT"] for env in data.given} == {"as it is"}
+
+
+def test_each_package_is_held_against_its_own_floor(tmp_path: Path) -> None:
+    """All that are under theirs are named; one beside them that is not is no problem."""
+    data = Data(tmp_path, covered=89)
+    data.leg("3.12")
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.tta-release.coverage-floors]\n"src/" = 90\n"release/" = 50\n"none/" = 1\n', encoding="utf-8"
+    )
+    data.report["files"]["release/b.py"] = entry(1, 2, 0, 0)
+    with pytest.raises(Refused) as caught:
+        gate.run("coverage", data.context)
+    assert [(each.where, each.what) for each in caught.value.problems] == [
+        ("src/", "89.00 % of lines and branches ran; the floor is 90 %"),
+        ("none/", "0.00 % of lines and branches ran; the floor is 1 %"),
+    ]
+
+
+def test_a_pass_is_evidence_of_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the gate's own name, for all legs together."""
+    (tmp_path / ".gitignore").write_text("/ledger/\n/report/\n/pyproject.toml\n", encoding="utf-8")
+    commit = commit_all(tmp_path)
+    data = Data(tmp_path, covered=100)
+    data.leg("3.12")
+    ledger = create(data.context.ledger, commit=commit, tree=commit)
+
+    def bound(context: Context) -> Ledger:
+        assert context is data.context
+        return ledger
+
+    monkeypatch.setattr(gate, "bound_or_none", bound)
+    gate.run("coverage", data.context)
+    assert Ledger.read(data.context.ledger).passed("coverage", "all")
 
 
 def test_run_refuses_below_the_floor(tmp_path: Path) -> None:
@@ -78,8 +148,10 @@ def test_run_refuses_below_the_floor(tmp_path: Path) -> None:
 
 def test_run_refuses_without_any_leg(tmp_path: Path) -> None:
     """No data is not full coverage."""
-    with pytest.raises(Refused, match="none at all"):
+    with pytest.raises(Refused, match=r"no data of the test legs \(none at all\)") as caught:
         gate.run("coverage", Data(tmp_path, covered=100).context)
+    (problem,) = caught.value.problems
+    assert (problem.rule, problem.where) == ("coverage.legs", "report/coverage")
 
 
 def test_join_for_a_release_needs_every_leg(tmp_path: Path) -> None:
@@ -95,5 +167,16 @@ def test_run_refuses_data_it_cannot_read(tmp_path: Path) -> None:
     """A torn data file is said to be one, not reported as nothing covered."""
     data = Data(tmp_path, covered=100, joins=1)
     data.leg("3.12")
-    with pytest.raises(Refused, match="no such table"):
+    with pytest.raises(Refused, match="no such table\nand this") as caught:
         gate.run("coverage", data.context)
+    (problem,) = caught.value.problems
+    assert (problem.rule, problem.where) == ("coverage.readable", "report/coverage")
+
+
+def test_run_refuses_data_that_gives_no_report(tmp_path: Path) -> None:
+    """Joined, and not readable all the same."""
+    data = Data(tmp_path, covered=100, reports=1)
+    data.leg("3.12")
+    with pytest.raises(Refused, match="and this") as caught:
+        gate.run("coverage", data.context)
+    assert [problem.rule for problem in caught.value.problems] == ["coverage.readable"]
