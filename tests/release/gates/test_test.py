@@ -1,7 +1,9 @@
 """The test stage counts what the runner said, and lets no skip and no empty run pass."""
 
 import os
+import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,18 @@ def test_outcome_refuses_everything_but_all_passed(
     assert [problem.rule for problem in problems] == [rule]
 
 
+def test_each_reason_against_a_run_is_named(tmp_path: Path) -> None:
+    """With the counts; a skip by the test's own name, beside a failure too."""
+    found = gate.outcome_problems(1, gate.read_junit(junit(tmp_path / "j.xml", PASSED, SKIPPED, FAILED)))
+    assert [(each.rule, each.where) for each in found] == [
+        ("test.passes", "tests/"),
+        ("test.no-skip", "a::two"),
+    ]
+    assert found[0].what == "1 of 3 tests failed (the runner's exit code was 1)"
+    (problem,) = gate.outcome_problems(0, gate.read_junit(junit(tmp_path / "k.xml")))
+    assert (problem.where, problem.what) == ("tests/", "no test ran")
+
+
 def test_outcome_accepts_a_run_where_all_passed(tmp_path: Path) -> None:
     """A check that refuses everything gates nothing either."""
     assert gate.outcome_problems(0, gate.read_junit(junit(tmp_path / "j.xml", PASSED))) == []
@@ -62,6 +76,7 @@ class Leg:
 
     def __init__(self, root: Path, *cases: str, code: int = 0) -> None:
         self.environment: dict[str, str] = {}
+        self.joined: dict[str, str] = {}
         self.root = root
         self.cases = cases
         self.code = code
@@ -77,6 +92,8 @@ class Leg:
             if "coverage" in words:
                 Path(f"{env['COVERAGE_FILE']}.host.pid1.X").write_bytes(b"torn")
             return self.code, ""
+        if "combine" in words:
+            self.joined = dict(env)
         return 0, ""
 
 
@@ -140,6 +157,57 @@ def test_run_hands_on_that_a_server_is_required(tmp_path: Path) -> None:
     context, _ = make_context(tmp_path, leg.runner, Options(leg="3.12", require_redis=True))
     gate.run("test", context)
     assert leg.environment["TTA_REQUIRE_REDIS"] == "1"
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(None, "2"), (1, "2"), (2, "2"), (3, "3")])
+def test_run_spreads_its_tests_over_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int | None, workers: str
+) -> None:
+    """Two workers at least: what one of them waits for, the other does not."""
+    monkeypatch.setattr(pythons, "found", lambda: {"3.12": "/a", "3.13": "/b"})
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setenv("KEPT", "as it is")
+    leg = Leg(tmp_path, PASSED)
+    context, output = make_context(tmp_path, leg.runner, Options(leg="3.12"))
+    gate.run("test", context)
+    tested = leg.runner.asked[-1]
+    assert tested[:3] == [sys.executable, "-m", "pytest"]
+    assert tested[4:] == ["-q", "-n", workers, "--dist", "worksteal", "tests/library"]
+    assert leg.environment["KEPT"] == "as it is"
+    assert "  asking pytest for tests/library\n" in output.getvalue()
+    assert (
+        "  testing p-1-py3-none-any.whl (a wheel built from the tree) on Python 3.12\n" in output.getvalue()
+    )
+
+
+def test_run_reports_what_passed_and_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a word about the leg it is the Python that runs the stage."""
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    monkeypatch.setattr(pythons, "found", lambda: {"3.1": "/a", here: "/b"})
+    monkeypatch.setattr(gate, "has_real_server", lambda: True)
+    leg = Leg(tmp_path, PASSED, PASSED)
+    report = gate.run("test", make_context(tmp_path, leg.runner)[0])
+    assert report.kind is Kind.DONE
+    assert report.sentence == f"2 passed on Python {here}"
+    assert [(each.what, each.found) for each in report.checked] == [
+        ("candidate", "p-1-py3-none-any.whl, a wheel built from the tree, installed"),
+        ("tests", "2 passed, 0 failed, 0 skipped"),
+        ("real server", "yes"),
+        ("coverage", "measured"),
+    ]
+    assert report.figures == {"tests": 2, "took_ms": 7}
+    assert report.tools == {"pytest": version("pytest"), "coverage": version("coverage")}
+    tested, joined = leg.runner.asked[-2:]
+    assert tested[:6] == [sys.executable, "-m", "coverage", "run", "-m", "pytest"]
+    assert tested[-2:] == ["tests/library", "tests/release"]
+    assert joined == [sys.executable, "-m", "coverage", "combine", "--quiet"]
+    assert leg.joined["COVERAGE_FILE"] == leg.environment["COVERAGE_FILE"]
+    monkeypatch.setattr(gate, "has_real_server", lambda: False)
+    report = gate.run("test", make_context(tmp_path, leg.runner, Options(leg="3.1"))[0])
+    assert [each.found for each in report.checked][2:] == [
+        "NOT RUN: no redis-server here",
+        "in the newest Python's leg",
+    ]
 
 
 def test_run_says_when_no_real_server_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
