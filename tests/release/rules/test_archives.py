@@ -107,6 +107,7 @@ def test_a_flipped_byte_in_an_sdist_is_found() -> None:
     data = bytearray(tarred(TWO))
     data[-6] ^= 1
     assert rules_of(SDIST, bytes(data)) == ["artefact.readable"]
+    assert read_archive(SDIST, bytes(data)).problems[0].where == SDIST
 
 
 @pytest.mark.parametrize(

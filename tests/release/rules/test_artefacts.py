@@ -264,6 +264,13 @@ def test_what_the_wheel_file_should_say_is_told_line_by_line(made: Built) -> Non
     assert problem.what == f"says Wheel-Version: 2.0; Tag: none, expected {wanted}"
 
 
+def test_a_command_with_a_sign_for_filling_in_is_told_as_it_stands(made: Built) -> None:
+    """Nothing in the file is filled in: `%` is what was written."""
+    changed = wheel_with(made, {f"{INFO}/entry_points.txt": b"[console_scripts]\na = b:%(c)s\n"})
+    problems = [each for each in judge_wheel(made, changed) if each.rule == "artefact.entry-points"]
+    assert "says {'console_scripts': {'a': 'b:%(c)s'}}" in problems[0].what
+
+
 def test_commands_without_a_section_are_told_as_they_stand(made: Built) -> None:
     """What the file holds is in the sentence, also where it cannot be read."""
     changed = wheel_with(made, {f"{INFO}/entry_points.txt": b"no section\n"})

@@ -1,6 +1,7 @@
 """Core metadata against pyproject.toml."""
 
 import pytest
+from packaging.metadata import Metadata
 
 from release.model import Refused
 from release.rules.archives import read_archive
@@ -48,6 +49,62 @@ def test_one_field_that_differs_is_named(rule: str, old: bytes, new: bytes) -> N
     """Every field a user sees is compared."""
     assert old in metadata()
     assert found(metadata().replace(old, new)) == [f"metadata.{rule}"]
+
+
+def says(data: bytes, readme: bytes = README) -> list[str]:
+    declared = Declared.read(PYPROJECT)
+    return [each.what for each in metadata_problems("tiny.whl: METADATA", data, declared, readme)]
+
+
+def test_what_differs_is_quoted_from_both() -> None:
+    """A text as it is, anything else as Python writes it, and neither at endless length."""
+    assert says(metadata().replace(b"Summary: A demo", b"Summary: Another demo")) == [
+        "says Another demonstration, pyproject.toml says A demonstration"
+    ]
+    assert says(metadata().replace(b"Keywords: demo", b"Keywords: demo,more")) == [
+        "says ['demo', 'more'], pyproject.toml says ['demo']"
+    ]
+    for length, end in ((200, ""), (201, "...")):
+        long = b"x" * length
+        assert says(metadata().replace(b"Summary: A demonstration", b"Summary: " + long)) == [
+            f"says {'x' * 200}{end}, pyproject.toml says A demonstration"
+        ]
+
+
+def test_a_description_that_is_no_text_is_another_one() -> None:
+    """A README that is not UTF-8 is a difference and no crash; none at all is the same as an empty one."""
+    assert says(metadata(), b"\xff") == ["is not the text of README.md"]
+    bare = metadata().partition(b"\n\n")[0].replace(b"Description-Content-Type: text/markdown\n", b"") + b"\n"
+    assert says(bare, b"") == []
+    assert says(bare, b"XXXX") == ["is not the text of README.md"]
+
+
+def test_a_finding_of_the_parser_that_names_no_field_is_told_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another version of the parser may find what this one does not know."""
+
+    def odd(*_: object, **__: object) -> None:
+        raise ExceptionGroup("metadata", [ValueError("odd")])
+
+    monkeypatch.setattr(Metadata, "from_email", odd)
+    assert says(b"") == ["odd"]
+
+
+def test_all_that_the_artefacts_are_compared_with_is_read() -> None:
+    """What is promised beside the metadata's own fields."""
+    declared = Declared.read(PYPROJECT)
+    assert (declared.readme, declared.scripts) == ("README.md", {"tiny-demo": "tiny_demo:main"})
+    assert declared.packages == ("src/tiny_demo",)
+    assert declared.only_include == (
+        "CHANGELOG.md",
+        "LICENSE",
+        "README.md",
+        "examples",
+        "pyproject.toml",
+        "src",
+        "tests",
+    )
 
 
 def test_metadata_that_breaks_its_specification_names_each_field() -> None:
