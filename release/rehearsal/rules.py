@@ -182,6 +182,9 @@ def metadata_problems(where: str, raw: bytes, file: Filename) -> Iterator[Proble
         for error in group.exceptions:
             if "summary" not in str(error):
                 yield _problem("metadata.valid", where, str(error), _PYPROJECT)
+    except ValueError as error:  # a number of thousands of digits
+        yield _problem("metadata.valid", where, str(error), _PYPROJECT)
+        return
     yield from _identity_problems(where, fields, file)
     yield from _content_problems(where, fields)
 
@@ -236,7 +239,8 @@ def _description_problems(where: str, fields: RawMetadata) -> Iterator[Problem]:
     """Only reStructuredText can fail to render; plain text and Markdown cannot."""
     text = fields.get("description", "")
     message = email.message.EmailMessage()
-    message["content-type"] = fields.get("description_content_type", "text/x-rst")
+    declared = fields.get("description_content_type", "text/x-rst")
+    message["content-type"] = " ".join(declared.split())
     if text and message.get_content_type() == "text/x-rst":
         warnings = io.StringIO()
         if readme_renderer.rst.render(text, stream=warnings) is None:
@@ -293,7 +297,8 @@ _CLIENT = "use a current twine"
 
 
 def _as_pair(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+    """A version of the metadata as numbers; what is none, or absurdly long, is not in it."""
+    return tuple(int(part) for part in re.findall(r"(?<![^.])[0-9]{1,9}(?![^.])", version))
 
 
 def _problem(rule: str, where: str, what: str, remedy: str) -> Problem:

@@ -363,6 +363,23 @@ ELSEWHERE = {"upload.form", "form.content", "upload.size"}
 """Rules with a test of their own below."""
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Metadata-Version: 2.4", "Metadata-Version: ²"),
+        ("Metadata-Version: 2.4", f"Metadata-Version: {'9' * 5000}"),
+        ("\nVersion: 1.0", f"\nVersion: {'1' * 5000}"),
+        ("text/markdown", "text/x-rst\n  and more"),
+        ("text/markdown", "\n  text/x-rst;;=\n"),
+    ],
+)
+def test_upload_refuses_hostile_metadata_without_a_crash(old: str, new: str) -> None:
+    """What a field holds is a stranger's word, too."""
+    judgement = wheel(changed(old, new))
+    assert {problem.rule for problem in judgement.problems} <= {"metadata.valid", "form.metadata"}
+    assert judgement.status == 400
+
+
 HOLES = with_header("demo_project-1.0/odd", **{"GNU.sparse.map": "x"})
 HOSTILE = {
     **{case: partial(raw_wheel, data) for case, data in hostile(WHEEL).items() if "date" not in case},
