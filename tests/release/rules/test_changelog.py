@@ -76,6 +76,7 @@ def test_text_of_a_section_is_kept_as_it_is() -> None:
     read = changelog.parse("## [1.0]\n\n    code X\n\n~~~\n[a]: b\n~~~\nX  \n\n")
     assert read.sections[0].body == "    code X\n\n~~~\n[a]: b\n~~~\nX  "
     assert read.links == ()
+    assert changelog.parse("## [1.0]\n\nX marks\nthe spot, X\n").sections[0].body == "X marks\nthe spot, X"
 
 
 def test_a_good_changelog_has_no_problem() -> None:
