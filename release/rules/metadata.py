@@ -21,6 +21,7 @@ from release.model import Problem, Refused
 __all__ = ["Declared", "metadata_problems"]
 
 PYPROJECT = "pyproject.toml"
+_MEND = "mend pyproject.toml and commit; metadata is never edited in an artefact"
 
 
 class _Model(BaseModel):
@@ -193,11 +194,10 @@ def metadata_problems(where: str, data: bytes, declared: Declared, readme: bytes
     def problem(rule: str, what: str, remedy: str) -> Problem:
         return Problem(rule=f"metadata.{rule}", where=where, what=what, remedy=remedy)
 
-    mend = "mend pyproject.toml and commit; metadata is never edited in an artefact"
     try:
         metadata = Metadata.from_email(data, validate=True)
     except ExceptionGroup as group:
-        return [problem("valid", text, mend) for text in _texts(group)]
+        return [problem("valid", text, _MEND) for text in _texts(group)]
     says: dict[str, tuple[object, object]] = {
         "metadata-version": (metadata.metadata_version, declared.metadata_version),
         "name": (metadata.name, declared.name),
@@ -214,18 +214,18 @@ def metadata_problems(where: str, data: bytes, declared: Declared, readme: bytes
         "dynamic": (metadata.dynamic or [], []),
     }
     problems = [
-        problem(rule, f"says {_short(said)}, pyproject.toml says {_short(promised)}", mend)
+        problem(rule, f"says {_short(said)}, pyproject.toml says {_short(promised)}", _MEND)
         for rule, (said, promised) in says.items()
         if said != promised
     ]
     if (metadata.description or "").strip() != readme.decode("utf-8", errors="replace").strip():
-        problems.append(problem("description", f"is not the text of {declared.readme}", mend))
+        problems.append(problem("description", f"is not the text of {declared.readme}", _MEND))
     if metadata.version.local is not None:
         problems.append(
-            problem("local-version", f"{metadata.version} has a local part; no index takes it", mend)
+            problem("local-version", f"{metadata.version} has a local part; no index takes it", _MEND)
         )
     problems.extend(
-        problem("direct-url", f"depends on {requirement}, an address: no index takes it", mend)
+        problem("direct-url", f"depends on {requirement}, an address: no index takes it", _MEND)
         for requirement in metadata.requires_dist or []
         if requirement.url
     )

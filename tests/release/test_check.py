@@ -31,8 +31,13 @@ def test_right_files_break_no_rule(tmp_path: Path) -> None:
     names = tuple(path.name for path in written(tmp_path))
     report = check.run("check", context_on(tmp_path, options=Options(words=names)))
     assert report.kind is Kind.DONE
-    assert [each.found for each in report.checked[:2]] == ["breaks no rule"] * 2
-    assert "2 files" in report.sentence
+    assert [(each.what, each.found) for each in report.checked[:2]] == [(n, "breaks no rule") for n in names]
+    rules_held = len(check.CHECKED)
+    assert report.sentence == f"2 files held against {rules_held} rules: PyPI would take them as files"
+    assert report.checked[2].what.startswith(f"not checked ({len(check.NOT_CHECKED)} rules need ")
+    assert report.checked[2].found == ", ".join(check.NOT_CHECKED)
+    one = check.run("check", context_on(tmp_path, options=Options(words=names[:1])))
+    assert one.sentence.startswith(f"1 file held against {rules_held} rules: ")
 
 
 def test_every_problem_of_every_file_is_reported(tmp_path: Path) -> None:
@@ -53,7 +58,12 @@ def test_every_problem_of_every_file_is_reported(tmp_path: Path) -> None:
         "filename.form",
         "check.readable",
     }
-    assert "breaks filename.version, metadata.classifier, metadata.local-version" in report.checked[0].found
+    assert report.checked[0].found == "breaks filename.version, metadata.classifier, metadata.local-version"
+    (absent,) = [each for each in report.problems if each.rule == "check.readable"]
+    assert absent.where == str(tmp_path / "absent.whl")
+    assert absent.what == "cannot be read: No such file or directory"
+    (local,) = [each for each in report.problems if each.rule == "metadata.local-version"]
+    assert local.where.startswith(f"{WHEEL_NAME}: metadata")
     assert report.sentence == f"4 files held against {len(check.CHECKED)} rules: 6 problems"
 
 
@@ -77,7 +87,9 @@ def test_file_above_the_limit_is_told_so(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(uploads, "MAX_FILE", len(SDIST))
     assert check.file_problems(path) == []
     monkeypatch.setattr(uploads, "MAX_FILE", len(SDIST) - 1)
-    assert [problem.rule for problem in check.file_problems(path)] == ["upload.size"]
+    (problem,) = check.file_problems(path)
+    assert (problem.rule, problem.where) == ("upload.size", SDIST_NAME)
+    assert problem.what == f"has {len(SDIST)} bytes, {len(SDIST) - 1} are allowed"
 
 
 def test_every_rule_of_the_index_is_checked_or_named_as_not_checked() -> None:
@@ -94,6 +106,8 @@ def test_no_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         check.run("check", context_on(tmp_path, options=Options()))
     assert caught.value.kind is Kind.USAGE
+    (problem,) = caught.value.problems
+    assert (problem.rule, problem.where) == ("check.named", "command line")
     assert "name wheels and sdists" in str(caught.value)
 
 

@@ -70,6 +70,10 @@ def test_what_differs_is_quoted_from_both() -> None:
             f"says {'x' * 200}{end}, pyproject.toml says A demonstration"
         ]
 
+    (said,) = says(metadata().replace(b"Classifier: ", b"Classifier: Private :: " + b"x" * 200, 1))
+    assert said.startswith("says ['Private :: xxx")
+    assert said.partition(", pyproject.toml says ")[0].endswith("x...")
+
 
 def test_a_description_that_is_no_text_is_another_one() -> None:
     """A README that is not UTF-8 is a difference and no crash; none at all is the same as an empty one."""
