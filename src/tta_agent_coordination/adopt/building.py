@@ -28,8 +28,7 @@ def built(workspace: Workspace) -> Iterator[Finding]:
     for project in workspace.members:
         if at(project.data, "build-system") is None or at(project.data, "tool", "uv", "package") is False:
             continue
-        listed = strings(project.data, *_WHEEL, "packages")
-        for path in listed:
+        for path in strings(project.data, *_WHEEL, "packages"):
             if project.inside(path.removeprefix("./").strip("/")) not in known:
                 yield Finding(
                     rule="workspace.sources",
@@ -39,7 +38,7 @@ def built(workspace: Workspace) -> Iterator[Finding]:
                     remedy="name the folder that holds the sources",
                 )
         backend = str(at(project.data, "build-system", "build-backend") or "setuptools")
-        missing = "" if listed else _missing(project, workspace, backend)
+        missing = _missing(project, workspace, backend)
         if missing:
             yield Finding(
                 rule="workspace.sources",

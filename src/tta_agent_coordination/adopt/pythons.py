@@ -21,9 +21,9 @@ _NEWEST = 40
 """Minor versions looked at, in decades to come."""
 
 
-def _range(project: Project | None) -> SpecifierSet | None:
+def _range(project: Project) -> SpecifierSet | None:
     """The Pythons a project asks for; None where it does not say, or not in a form that means something."""
-    text = at(project.data if project else None, *_REQUIRES)
+    text = at(project.data, *_REQUIRES)
     try:
         return SpecifierSet(text) if isinstance(text, str) else None
     except InvalidSpecifier:
@@ -35,9 +35,9 @@ def _allows(wanted: SpecifierSet, minor: int) -> bool:
     return wanted.contains(f"3.{minor}") or wanted.contains(f"3.{minor}.999")
 
 
-def _floor(wanted: SpecifierSet) -> str:
-    """The oldest Python 3 that fits, as `3.12`; empty where none does."""
-    return next((f"3.{minor}" for minor in range(_NEWEST) if _allows(wanted, minor)), "")
+def _floor(wanted: SpecifierSet) -> str | None:
+    """The oldest Python 3 that fits, as `3.12`; None where none does."""
+    return next((f"3.{minor}" for minor in range(_NEWEST) if _allows(wanted, minor)), None)
 
 
 def _meant(wanted: SpecifierSet, others: SpecifierSet) -> frozenset[str]:

@@ -109,7 +109,7 @@ def _leading_nowhere(
         target = posixpath.join(project.folder, path)
         if not workspace.exists(target):
             what = f"the source of {name} is {path}, which does not exist"
-        elif workspace.exists(f"{target}/.") and not any(
+        elif workspace.is_folder(target) and not any(
             workspace.exists(f"{target}/{file}") for file in ("pyproject.toml", "setup.py")
         ):
             what = f"the source of {name} is {path}, which has neither pyproject.toml nor setup.py"

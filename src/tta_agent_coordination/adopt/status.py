@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from packaging.utils import canonicalize_name
+
 from tta_agent_coordination.adopt.dependency import NAME
 from tta_agent_coordination.adopt.imports import plan
 from tta_agent_coordination.adopt.imports.copies import Copies
@@ -168,7 +170,7 @@ def _dependency(workspace: Workspace) -> str:
             for owner in (project, workspace.top):
                 sources = table(owner.data, "tool", "uv", "sources") if owner is not None else {}
                 for name, source in sources.items():
-                    if name.lower().replace("_", "-").replace(".", "-") == NAME:
+                    if canonicalize_name(name) == NAME:
                         return _source(source)
             return f"PyPI, {declared.requirement.specifier or 'any version'}"
     return ""

@@ -80,6 +80,10 @@ class Workspace:
         except (OSError, ValueError):
             return False
 
+    def is_folder(self, path: str) -> bool:
+        """Whether a path that exists leads to a folder."""
+        return (self.root / path).is_dir()
+
     def read(self, path: str) -> str:
         """A file's text; empty where it is not in the workspace or cannot be read."""
         if path in self.texts:

@@ -18,7 +18,7 @@ _KEY = r"(?:python[-_]?versions?|python|uv_python)"
 _IN_WORKFLOW = re.compile(
     rf"^(?P<indent>\s*)(?:-\s+)?[\"']?{_KEY}[\"']?\s*:(?=\s|$)\s*(?P<value>.*)$", re.IGNORECASE
 )
-_IN_FLOW = re.compile(rf"[{{,]\s*[\"']?{_KEY}[\"']?\s*:\s*(?P<value>[^,}}\]]*|\[[^\]]*)", re.IGNORECASE)
+_IN_FLOW = re.compile(rf"[{{,]\s*[\"']?{_KEY}[\"']?\s*:\s*(?P<value>\[[^\]]*|[^,}}\]]*)", re.IGNORECASE)
 _IN_COMMAND = re.compile(
     r"(?:\buv\s+python\s+(?:install|pin)\s+|\buvx?\b[^|;&]*?\s--python[= ]|\buvx?\b[^|;&]*?\s-p\s+)"
     r"(?P<value>[\"'\d.\s]+)"
@@ -58,7 +58,7 @@ def workflows(workspace: Workspace) -> Iterator[Finding]:
 
 def _named(text: str) -> Iterator[tuple[int, str]]:
     """Each line that names Python versions for a job, with the part that does."""
-    inside = -1
+    inside: int | None = None
     for number, raw in enumerate(text.splitlines(), start=1):
         line = re.sub(r"(^|\s)#.*", "", raw)
         indent = len(line) - len(line.lstrip())
@@ -67,12 +67,12 @@ def _named(text: str) -> Iterator[tuple[int, str]]:
         if found := _IN_WORKFLOW.match(line):
             value = found["value"].strip()
             open_list = not value or (value.startswith("[") and "]" not in value)
-            inside = len(found["indent"]) if open_list else -1
+            inside = len(found["indent"]) if open_list else None
             yield number, value
-        elif inside < 0 or not line.strip():
+        elif inside is None or not line.strip():
             continue
-        elif indent < inside or (indent == inside and line.strip()[0] not in "-]"):
-            inside = -1
+        elif indent < inside or (indent == inside and line.strip()[0] != "-"):
+            inside = None
         elif not _OTHER_KEY.match(line):
             yield number, line
 

@@ -10,7 +10,15 @@ import pytest
 import redis.asyncio as aioredis
 
 import tta_agent_coordination as package
-from tta_agent_coordination.adopt.imports.moved import MODULES, PACKAGE, STAYS_WHERE_UNSEEN, Moved
+from tta_agent_coordination.adopt.imports.moved import (
+    MODULES,
+    PACKAGE,
+    STAYS_WHERE_UNSEEN,
+    Moved,
+    Target,
+    _class,
+    _function,
+)
 
 MOVED = [(module, name, moved) for module, table in MODULES.items() for name, moved in table.items()]
 each = pytest.mark.parametrize(
@@ -82,3 +90,15 @@ def test_names_are_unique_and_those_that_stay_are_known() -> None:
     names = [name for _, name, _ in MOVED]
     assert len({*names}) == len(names)
     assert {*names} >= STAYS_WHERE_UNSEEN
+
+
+def test_line_of_the_table_is_read_word_by_word() -> None:
+    """Broken: a member that the package has stays in TTA, or one that it lacks leaves."""
+    full = _class("A", "one two", private="_three _four", takes="five six", module=f"{PACKAGE}.b")
+    assert full == Moved(
+        target=Target(module=f"{PACKAGE}.b", name="A"),
+        members=frozenset({"one", "two"}),
+        private=frozenset({"_three", "_four"}),
+        takes=("five", "six"),
+    )
+    assert _class("A", "") == _function("A") == Moved(target=Target(module=PACKAGE, name="A"))

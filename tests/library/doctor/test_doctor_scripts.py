@@ -22,35 +22,51 @@ BOX = _keys.inbox("ao", WORLD, hash_tags=False)
 KEYS = _keys.registry("ao", hash_tags=False)
 LANE = Lane(_keys.lane(BOX, "owner", 0), 7)
 LOOKS = [Look(b"res_1", readable=True, mend="u"), Look(b"res_2", readable=False)]
-CALLS: dict[str, script.Call[Any]] = {
-    "doctor_leases": scripts.doctor_leases(LANE, BOX, now_us="", leases=LOOKS),
-    "doctor_entries": scripts.doctor_entries(LANE, BOX, now_us="", entries=LOOKS),
-    "doctor_index": scripts.doctor_index(
-        LANE, KEYS, index=KEYS.index, agents=[(b"ao:agents:a:1", "a:1", "i"), (b"ao:agents:b:1", "b:1", "")]
-    ),
-}
 NAMES = [name for name in script.script_names() if name.startswith("doctor_")]
+
+
+def calls() -> dict[str, script.Call[Any]]:
+    """Return a call of each script, each with two things to look at, the first of them to be mended."""
+    agents = [(b"ao:agents:a:1", "a:1", "i"), (b"ao:agents:b:1", "b:1", "")]
+    return {
+        "doctor_leases": scripts.doctor_leases(LANE, BOX, now_us="12", leases=LOOKS),
+        "doctor_entries": scripts.doctor_entries(LANE, BOX, now_us="12", entries=LOOKS),
+        "doctor_index": scripts.doctor_index(LANE, KEYS, index=KEYS.index, agents=agents),
+    }
 
 
 def test_every_script_has_a_typed_function_and_the_other_way_round() -> None:
     """Broken: a Lua file nobody calls, or a call without a contract."""
     functions = {name for name in scripts.__all__ if inspect.isfunction(getattr(scripts, name))}
-    assert set(NAMES) == functions == set(CALLS)
-    for name, call in CALLS.items():
+    assert set(NAMES) == functions == set(calls())
+    for name, call in calls().items():
         assert call.script.name == name
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_typed_function_passes_what_the_header_lists(name: str) -> None:
     """Broken: caller and script disagree about what stands where."""
-    keys = arguments(name, "KEYS")
+    keys, call = arguments(name, "KEYS"), calls()[name]
     assert [argument.number for argument in keys] == list(range(1, len(keys) + 1))
     many = keys[-1].rest
-    assert len(CALLS[name].keys) > len(keys) if many else len(CALLS[name].keys) == len(keys)
+    assert len(call.keys) > len(keys) if many else len(call.keys) == len(keys)
     argv = re.findall(r"^(\d+)(\.\.\.)? +\w+ +\w+ +\S", sections(name)["ARGV"], re.MULTILINE)
     assert [int(number) for number, _ in argv] == list(range(1, len(argv) + 1))
     assert [rest for _, rest in argv] == [""] * (len(argv) - 1) + ["..."]
-    assert len(CALLS[name].args) == len(argv) - 1 + 2 * len(LOOKS)
+    assert len(call.args) == len(argv) - 1 + 2 * len(LOOKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("doctor_leases", (7, "12", b"res_1", "1u", b"res_2", "0-")),
+        ("doctor_entries", (7, "12", b"res_1", "1u", b"res_2", "0-")),
+        ("doctor_index", (7, "a:1", "i", "b:1", "-")),
+    ],
+)
+def test_pairs_stand_as_the_header_says(name: str, args: tuple[bytes | str | int, ...]) -> None:
+    """Broken: the script mends what it should only look at, or buries what can be read."""
+    assert calls()[name].args == args
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,7 +79,7 @@ def test_script_passes_the_keys_the_header_names(name: str) -> None:
             *("queue", "dlq", "dlq_info"),
         )
     } | {LANE.key: "op", KEYS.members: "members", KEYS.index: "index"}
-    for argument, key in zip(arguments(name, "KEYS"), CALLS[name].keys, strict=False):
+    for argument, key in zip(arguments(name, "KEYS"), calls()[name].keys, strict=False):
         if not argument.rest:
             assert known[key] == argument.name
 
@@ -88,12 +104,12 @@ async def test_script_that_is_sent_again_says_what_it_said(
     await peek.raw("RPUSH", "ao:queue:world:1", ghost)
     await peek.raw("HSET", "ao:reserved:world:1", "res_1", "taken")
     await peek.raw("SADD", "ao:agents:index", "ao:agents:a:1")
-    calls = CALLS | {
+    sent = calls() | {
         "doctor_entries": scripts.doctor_entries(
             LANE, BOX, now_us="", entries=[Look(ghost.encode(), readable=True, mend="g")]
         )
     }
-    answers = [await script.run(client, calls[name]) for _ in range(2)]  # type: ignore[arg-type] - redis-py's own
+    answers = [await script.run(client, sent[name]) for _ in range(2)]  # type: ignore[arg-type] - redis-py's own
     assert answers[0] == answers[1]
     assert answers[0].status == Status.OK
     assert answers[0].text == {"doctor_leases": "u-", "doctor_entries": "g", "doctor_index": "i-"}[name]
