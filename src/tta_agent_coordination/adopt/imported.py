@@ -7,7 +7,6 @@ import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import cast
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -116,7 +115,7 @@ def undeclared(workspace: Workspace) -> Iterator[Finding]:
                 rule="input.python",
                 file=path,
                 line=getattr(error, "lineno", None) or 1,
-                what=f"is no Python: {getattr(error, 'msg', error)}",
+                what=f"is no Python: {getattr(error, 'msg', None) or str(error) or type(error).__name__}",
                 remedy="correct it; its imports were not looked at",
             )
             continue
@@ -129,7 +128,7 @@ def undeclared(workspace: Workspace) -> Iterator[Finding]:
         for module, line in sorted(imports.items()):
             if module in sys.stdlib_module_names or module in allowed or _any_of(module, allowed):
                 continue
-            if f"{beside}/{module}.py".lstrip("/") in workspace.paths:
+            if f"{beside}/{module}.py" in workspace.paths:
                 continue
             source = providers.get(module)
             yield Finding(
@@ -165,8 +164,8 @@ def _is_apart(path: str, project: Project, workspace: Workspace) -> bool:
 def _own_modules(project: Project, workspace: Workspace) -> set[str]:
     """The import names whose code lies where a project is built from, or beside its pyproject.toml."""
     parents = (path.strip("/").rpartition("/")[0] for path in _packages(project))
-    roots = {"", "src/", *(f"{parent}/".lstrip("/") for parent in parents)}
-    found = {project.module} if project.module else set[str]()
+    roots = {"", "src/", *(f"{parent}/" for parent in parents)}
+    found = {project.module}
     for start in {project.inside(root) for root in roots}:
         for path in workspace.texts:
             if path.endswith(".py") and path.startswith(start):
@@ -181,11 +180,11 @@ def _beside_tests(project: Project, workspace: Workspace) -> set[str]:
         if not path.endswith(".py") or workspace.owner(path) is not project:
             continue
         folder, _, name = path.rpartition("/")
-        if name != "__init__.py" and f"{folder}/__init__.py".lstrip("/") not in workspace.paths:
+        if f"{folder}/__init__.py" not in workspace.paths:
             found.add(name.removesuffix(".py"))
         # Its folder is a package too, with or without an __init__.py, unless it holds tests and no more.
         folder, _, package = folder.rpartition("/")
-        if not name.startswith("test_") and f"{folder}/__init__.py".lstrip("/") not in workspace.paths:
+        if not name.startswith("test_") and f"{folder}/__init__.py" not in workspace.paths:
             found.add(package)
     return found
 
@@ -197,9 +196,9 @@ def _declared(
     declared = {each.name for each in project.dependencies}
     found = set(modules[project.folder])
     if apart:
-        found |= _beside_tests(project, workspace)
-        for owner in (project, workspace.top or project):
-            found |= modules[owner.folder]
+        top = workspace.top or project
+        found |= _beside_tests(project, workspace) | modules[top.folder]
+        for owner in (project, top):
             declared |= {each.name for each in (*owner.dependencies, *owner.development, *owner.other)}
     for name in declared:
         if (own := workspace.named(name)) is not None:
@@ -209,10 +208,10 @@ def _declared(
 
 def _of_script(text: str) -> set[str]:
     """The normalised names that a script's own metadata (PEP 723) requires."""
-    found = _SCRIPT.search(text) if "# /// script" in text else None
+    found = _SCRIPT.search(text)
     if found is None:
         return set()
-    lines = (line.removeprefix("#").removeprefix(" ") for line in found["content"].splitlines())
+    lines = (line.removeprefix("#") for line in found["content"].splitlines())
     try:
         written = strings(tomllib.loads("\n".join(lines)), "dependencies")
         return {canonicalize_name(Requirement(text).name) for text in written}
@@ -247,9 +246,8 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
             pending += node.orelse
         elif not (isinstance(node, ast.With) and any("suppress" in _words(item) for item in node.items)):
             # Only statements hold imports; expressions are most of a tree.
-            for field in ("body", "orelse", "handlers", "cases", "finalbody"):
-                inner: object = getattr(node, field, ())
-                pending += cast("list[ast.AST]", inner) if isinstance(inner, list) else ()
+            for field in ("body", "orelse", "cases"):
+                pending += getattr(node, field, ())
 
 
 def _words(node: ast.AST) -> set[str]:

@@ -267,7 +267,7 @@ def read_workspace(root: Path) -> Workspace:
 def _line_in(message: str, text: str) -> int:
     """The line that tomllib's message names; its last where the text ends too early, else the first."""
     if "at end of document" in message:
-        return len(text.splitlines()) or 1
+        return len(text.splitlines())
     found = re.search(r"at line (\d+)", message)
     return int(found[1]) if found else 1
 
@@ -277,7 +277,7 @@ def _projects(texts: Mapping[str, str], unread: list[Finding]) -> Iterator[Proje
     tables: dict[str, dict[str, Any]] = {}
     for path in sorted(path for path in texts if PurePosixPath(path).name == "pyproject.toml"):
         try:
-            tables[path] = tomllib.loads(texts[path].removeprefix(BOM).replace("\r\n", "\n"))
+            tables[path] = tomllib.loads(texts[path].removeprefix(BOM))
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             unread.append(
                 Finding(

@@ -147,9 +147,10 @@ def test_extra_is_no_group(key: str, more: str) -> None:
 
 def test_source_from_the_workspace_that_is_no_member_is_found() -> None:
     """Broken: uv refuses the workspace."""
-    assert said(sources, member(sourced("c = { workspace = true, path = 'x' }"))) == [
+    files = member(sourced("b = { workspace = true }\nc = { workspace = true, path = 5 }")) | MEMBER_B
+    assert said(sources, files) == [
         (
-            f"{A}:5: source.folder: c is to come from the workspace, which has no such project; "
+            f"{A}:6: source.folder: c is to come from the workspace, which has no such project; "
             "add it below packages/, or remove the source"
         )
     ]

@@ -185,6 +185,7 @@ def test_what_is_no_toml_is_named_by_its_line(tmp_path: Path, text: str, line: i
     (finding,) = read.unread
     assert (finding.rule, finding.file, finding.line) == ("input.toml", "packages/a/pyproject.toml", line)
     assert finding.what.startswith("is no TOML: ")
+    assert finding.remedy == "correct it; it was left out"
     assert [each.folder for each in read.projects] == ["", "packages/b"]
 
 
@@ -260,6 +261,7 @@ def test_files_that_name_images_are_known_by_their_names(path: str, *, is_image:
         ("a/b", "a/*", True),
         ("a/b", "a/[bc]", True),
         ("a/b", "./a/b/", True),
+        ("X/bX", "/X/bX/", True),
         ("a/b", "x/../a/b", True),
         ("a", "a/*", False),
         ("a/b/c", "a/*", False),
@@ -311,20 +313,30 @@ def test_projects_are_the_roots_those_in_packages_and_those_that_the_root_names(
     """Broken: a project is judged that uv does not see, or one that it sees is not."""
     root = "[tool.uv.workspace]\nmembers = ['libs/*', 'tools/**']\nexclude = ['libs/old', 'packages/b']\n"
     write(tmp_path, {"pyproject.toml": root})
-    for folder in ("packages/a", "packages/b", "packages/a/c", "libs/new", "libs/old", "tools/x/y", "docs"):
+    for folder in (
+        "packages/a",
+        "packages/b",
+        "packages/a/c",
+        "libs/X",
+        "libs/new",
+        "libs/old",
+        "tools/x/y",
+        "docs",
+    ):
         write(
             tmp_path, {f"{folder}/pyproject.toml": f"[project]\nname = '{folder}'\n", "my-pyproject.toml": ""}
         )
     read = read_workspace(tmp_path)
     assert [each.folder for each in read.projects] == [
         "",
+        "libs/X",
         "libs/new",
         "packages/a",
         "packages/b",
         "tools/x/y",
     ]
-    assert read.projects[1].name == "libs/new"
-    assert read.projects[1].text == "[project]\nname = 'libs/new'\n"
+    assert read.projects[2].name == "libs/new"
+    assert read.projects[2].text == "[project]\nname = 'libs/new'\n"
 
 
 def test_what_exists_is_looked_for_on_the_disk(tmp_path: Path) -> None:
