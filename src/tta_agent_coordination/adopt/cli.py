@@ -29,9 +29,7 @@ def main(argv: Sequence[str] | None = None, run: running.Run = running.run) -> i
     commands = parser.add_subparsers(dest="command", required=True)
     workspace = commands.add_parser("workspace", help="check a workspace's packaging, and mend it")
     workspace.add_argument("path", type=Path, help="the folder with the workspace's pyproject.toml")
-    workspace.add_argument(
-        "--format", choices=["text", "json"], default="text", help="how findings are printed"
-    )
+    workspace.add_argument("--format", choices=["text", "json"], help="how findings are printed")
     what = workspace.add_mutually_exclusive_group()
     what.add_argument("--fix", action="store_true", help="change what is mechanical, and print the diff")
     what.add_argument("--validate", action="store_true", help="lock, sync, test and check a scratch copy")
@@ -54,7 +52,7 @@ def main(argv: Sequence[str] | None = None, run: running.Run = running.run) -> i
     status = commands.add_parser("status", help="say what is left to do")
     status.add_argument("path", type=Path, help="the folder of the tree")
     for command in (imports, status):
-        command.add_argument("--format", choices=["text", "json"], default="text", help="how it is printed")
+        command.add_argument("--format", choices=["text", "json"], help="how it is printed")
     asked = parser.parse_args(argv)
     if asked.command == "dependency" and (asked.origin == "git") != bool(asked.rev):
         parser.error("--rev COMMIT goes with --from git, and only with it")
@@ -92,19 +90,18 @@ def _check(root: Path, run: running.Run, *, fix: bool, json: bool) -> int:
         new = fixes.changed(workspace.texts, found)
         for path, text in [*new.items()]:
             # A link may lead out of the workspace, where nothing is ours.
-            ours = (root / path).resolve().is_relative_to(root.resolve())
+            if not (root / path).resolve().is_relative_to(root.resolve()):
+                del new[path]
+                continue
             try:
-                if ours:
-                    _write(root / path, text)
+                _write(root / path, text)
             except OSError as error:
                 unwritten.append(findings.unwritten(path, error))
-                ours = False
-            if not ours:
                 del new[path]
         (sys.stderr if json else sys.stdout).write(fixes.diff(workspace.texts, new))
         # A change may be another rule's business: the second look says what is really left.
-        workspace = tree.read_workspace(root) if new else workspace
-        found = rules.check(workspace) if new else found
+        workspace = tree.read_workspace(root)
+        found = rules.check(workspace)
     found += [*unwritten, *lock.locked(workspace, run)]
     if json:
         sys.stdout.write(findings.as_json(found, files=len(workspace.paths), rules=len(rules.RULES) + 1))
@@ -191,9 +188,10 @@ def _status(root: Path, *, json: bool) -> int:
 def _validate(root: Path, run: running.Run) -> int:
     from tta_agent_coordination.adopt import validate  # noqa: PLC0415 - an extra's
 
-    failed = False
+    code = 0
     for verdict in validate.validate(root, run):
         sys.stdout.write(f"{verdict}\n")
         sys.stdout.flush()
-        failed = failed or not verdict.passed
-    return 1 if failed else 0
+        if not verdict.passed:
+            code = 1
+    return code

@@ -159,6 +159,8 @@ def test_workspace_says_how_many_it_found_and_can_mend(
     root = small(tmp_path)
     assert adopt("workspace", root) == 0
     assert capsys.readouterr().out == "0 findings in 2 files, 0 of them `--fix` can mend\n"
+    assert adopt("workspace", root, "--format", "text") == 0
+    assert capsys.readouterr().out == "0 findings in 2 files, 0 of them `--fix` can mend\n"
     write(tmp_path, {"Dockerfile": "FROM python:3.11\n"})
     assert adopt("workspace", root, programs=Programs({"uv lock --check": 2})) == 1
     assert [line.partition("; ")[0] for line in capsys.readouterr().out.splitlines()][1:] == [
@@ -367,6 +369,8 @@ def test_status_is_open_until_every_step_is_done(tmp_path: Path, capsys: pytest.
     root = small(tmp_path)
     assert adopt("status", root, "--format", "json") == 1
     assert json.loads(capsys.readouterr().out)["open"] == 2
+    assert adopt("status", root, "--format", "text") == 1
+    assert capsys.readouterr().out.startswith("no copy of v0 is left\n")
     write(tmp_path, {"pyproject.toml": f"[project]\nname = 'x'\ndependencies = ['{NAME}']\n"})
     assert adopt("status", root) == 0
     assert f"dependency: PyPI, any version\n[x] {NAME} is required\n" in capsys.readouterr().out

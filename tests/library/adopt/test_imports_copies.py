@@ -162,6 +162,12 @@ TYPE = Target(name="MessageType")
             TYPE,
         ),
         ("", "A", {"__init__": "from . import A\n"}, None),
+        (
+            "models",
+            "A",
+            {"models": "from . import A\n", "__init__": f"from {PACKAGE} import MessageType as A\n"},
+            TYPE,
+        ),
         ("models", "A", {"models": "from .metrics import A\n", "metrics": "from .models import A\n"}, None),
         ("router", "A", {"router": f"from {PACKAGE} import A\n"}, None),
         ("coordinators", "A", {"coordinators/__init__": f"from {PACKAGE} import MessageType as A\n"}, TYPE),

@@ -69,8 +69,8 @@ def test_lines_of_a_long_file_of_equal_lines_are_found_too() -> None:
     assert [each.line for each in made.as_before()] == [402]
     equal = "same\n" * 300
     made = Plan(
-        old={"a.py": equal + "end\n"},
-        new={"a.py": "start\n" + equal + "end\n"},
+        old={"a.py": equal},
+        new={"a.py": "start\n" + equal},
         files=1,
         modules=(),
         statements=(),
@@ -201,10 +201,32 @@ def test_file_that_one_parser_cannot_take_stays_and_is_told() -> None:
     )
     assert dict(made.new) == {}
     assert (made.modules, made.statements) == ((), ())
+    assert [each.what for each in made.findings if "None" in each.what] == []
     assert [each.file for each in made.findings if each.rule == "input.python"] == [
         f"{V0}/metrics.py",
         "user.py",
     ]
+
+
+def test_import_of_a_module_goes_unless_somebody_takes_it_from_there() -> None:
+    """Broken: re-exports break who takes a name by way of its module, or keep what nobody needs."""
+    files = copy("import json\n\n\nclass MessageMetrics:\n    def snapshot(self): return json\n")
+    for user, stays in (
+        ("", False),
+        (USER, False),
+        ("from agent_orchestration.metrics import json\n", True),
+        ("import agent_orchestration.metrics\n", True),
+    ):
+        made = make(workspace({**files, "user.py": user}), rewriting=False)
+        assert ("import json" in made.new[f"{V0}/metrics.py"]) is stays
+
+
+def test_import_from_the_package_itself_is_named_by_its_dots() -> None:
+    """Broken: a relative import has another name in the figures than in the file."""
+    inner = {f"{V0}/__init__.py": "from .metrics import MessageMetrics\n"}
+    files = copy() | inner | {f"{V0}/use.py": "from . import MessageMetrics\n"}
+    shown = {each.file: each.module for each in make(workspace(files), rewriting=True).statements}
+    assert shown == {f"{V0}/__init__.py": ".metrics", f"{V0}/use.py": "."}
 
 
 def test_half_that_stays_in_tta_is_not_taken_from_the_package() -> None:
@@ -266,6 +288,7 @@ M, N = f"{V0}/metrics.py", f"{V0}/models.py"
         ("patch('agent_orchestration.metrics.A')\n", {M: {"A"}}),
         ("patch('agent_orchestration.metrics.A.b')\n", {M: {"A"}}),
         ("patch('see agent_orchestration.metrics.A')\n", {}),
+        ("patch('agent_orchestration.metrics.A and more')\n", {}),
         ("patch(b'agent_orchestration.metrics.A', 3)\n", {}),
         ("from agent_orchestration.router import A\nimport agent_orchestration\n", {}),
         ("from tta_ai.orchestration.metrics import A\n", {}),
@@ -390,6 +413,9 @@ def test_documents_of_every_kind_are_read(suffix: str, tmp_path: Path) -> None:
         "e.md": "orchestration.metrics\n",
     }
     assert [line.split(":")[0] for line in prose(tmp_path, files)] == [f"a.{suffix}"]
+    (line,) = prose(tmp_path, {f"a.{suffix}": "\n" + text * 2})
+    assert line.startswith(f"a.{suffix}:2: ")
+    assert ", and 1 more; " in line
 
 
 def test_document_with_bytes_of_another_encoding_is_read_and_data_is_not(tmp_path: Path) -> None:

@@ -204,12 +204,23 @@ def test_tree_where_everything_is_left(tmp_path: Path) -> None:
         (False, "tta-adopt dependency PATH --from pypi"),
     ]
     assert seen.open == 7
+    assert [step.what for step in seen.steps] == [
+        "tta-agent-coordination is required",
+        "every copy re-exports what moved",
+        "imports name this package",
+        "what no tool can move is moved",
+        "modules that only re-export are deleted",
+        "one copy is left",
+        "the package comes from PyPI",
+        "staging, production and rollback, by the guide's checklists",
+    ]
 
 
 def test_tree_that_is_through(tmp_path: Path) -> None:
     """Broken: the last step stays open for ever."""
     write(tmp_path, {"pyproject.toml": NEEDED, "user.py": RE_EXPORTS})
     assert steps(tmp_path) == [(True, "")] * 7
+    assert look(read_workspace(tmp_path)).dependency == "PyPI, >=0.1"
 
 
 def test_each_step_is_open_or_done_by_itself(tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def imported_names(trees: Mapping[str, ast.Module], copies: Copies) -> dict[str,
                 module = node.module or ""
                 for alias in node.names:
                     takes(copies.named(path, node.level, module), None if alias.name == "*" else alias.name)
-                    takes(copies.named(path, node.level, f"{module}.{alias.name}".lstrip(".")), None)
+                    takes(copies.named(path, node.level, f"{module}.{alias.name}"), None)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 for module, name in _dotted(node.value):
                     takes(copies.named(path, 0, module), name)
@@ -255,9 +255,9 @@ def imported_names(trees: Mapping[str, ast.Module], copies: Copies) -> dict[str,
 
 def _dotted(text: str) -> Iterator[tuple[str, str]]:
     """Each way to read a dotted text as a module and a name in it."""
-    if "orchestration" in text and _DOTTED.match(text):
+    if _DOTTED.match(text):
         parts = text.split(".")
-        yield from ((".".join(parts[:at]), parts[at]) for at in range(1, len(parts)))
+        yield from ((".".join(parts[:at]), parts[at]) for at in range(2, len(parts)))
 
 
 def _twice(copies: Copies, texts: Mapping[str, str]) -> Iterator[Finding]:
@@ -311,7 +311,7 @@ def _prose(workspace: Workspace) -> Iterator[Finding]:
             yield Finding(
                 rule="prose.module",
                 file=path,
-                line=text.count("\n", 0, hits[0].start()) + 1,
+                line=text[: hits[0].start()].count("\n") + 1,
                 what=f"names a module that moved, {hits[0].group()}"
                 + (f", and {len(hits) - 1} more" if hits[1:] else ""),
                 remedy=f"say that it is in {PACKAGE} now",
