@@ -358,3 +358,8 @@ def test_tests_of_a_project_import_the_roots_modules_and_its_own_groups() -> Non
     assert [name for _, name in missing({**files, CODE: "import root\n"})] == ["root"]
     without_root = {path: text for path, text in files.items() if path != "pyproject.toml"}
     assert [name for _, name in missing(without_root)] == ["b_inside", "root"]
+
+
+def test_tests_import_what_a_project_builds_from_another_language() -> None:
+    """Broken: the package itself is to be declared, because none of its code is Python."""
+    assert missing(member(project(), "src/lib.rs") | {"packages/a/tests/test_it.py": "import a_a\n"}) == []

@@ -109,6 +109,7 @@ async def test_keys_that_name_nobody_are_told_and_left(client: aioredis.Redis, p
     await peek.raw("SET", "aoelse", "x", "PX", 600_000)
     report = await examine(client)
     assert (report.found, report.left, report.keys) == ({"nameless": 6}, 6, 7)
+    assert {finding.subject for finding in report.details} == {"key"}
     said = as_text(report) + as_json(report, 1)
     assert "\x1b" not in said
     assert "\\xff\\u001b[31m" in as_text(report)
