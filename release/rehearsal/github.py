@@ -28,7 +28,7 @@ def install(folder: Path, state: Path, *, windows: bool = os.name == "nt") -> No
     words = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), str(state)]
     if windows:
         quoted = " ".join(f'"{word}"' for word in words)
-        (folder / "gh.cmd").write_text(f"@{quoted} %*\r\n", encoding="utf-8")
+        (folder / "gh.cmd").write_bytes(f"@{quoted} %*\r\n".encode())
         return
     program = folder / "gh"
     quoted = " ".join(f"'{word}'" for word in words)
@@ -68,8 +68,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
     """Run one call: the state's folder, then gh's own words; returns gh's exit code."""
     state, words = Path(argv[0]), list(argv[1:])
-    with (state / CALLS).open("a", encoding="utf-8", newline="\n") as file:
-        file.write(json.dumps(words) + "\n")
+    with (state / CALLS).open("ab") as file:
+        file.write(f"{json.dumps(words)}\n".encode())
     asked = _parse(words)
     book = state / STATE
     releases: dict[str, Any] = json.loads(book.read_text(encoding="utf-8")) if book.exists() else {}
@@ -104,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
         shutil.copyfile(kept / asked.pattern, Path(asked.dir) / asked.pattern)
     else:
         found["isDraft"], found["isPrerelease"] = asked.draft == "true", asked.prerelease == "true"
-    book.write_text(json.dumps(releases, indent=2) + "\n", encoding="utf-8", newline="\n")
+    book.write_text(json.dumps(releases), encoding="utf-8")
     return 0
 
 

@@ -71,7 +71,7 @@ class LoopbackIndex:
 
     def token(self, project: str, *, publisher: minting.Publisher | None = None) -> str:
         """Give out an upload token for one project; without a publisher it is a person's API token."""
-        token = f"pypi-{secrets.token_urlsafe(48)}"
+        token = f"pypi-{secrets.token_urlsafe()}"
         expires = self._clock() + TOKEN_LIFE
         self._tokens[token] = uploads.Token(
             project=canonicalize_name(project), expires=expires, publisher=publisher

@@ -53,7 +53,7 @@ class Issuer:
         self._facts = facts
         self._clock = clock
         self._key = key or rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self._key_id = secrets.token_hex(8)
+        self._key_id = secrets.token_hex()
         self._jobs: dict[str, Mapping[str, object]] = {}
         self.base = ""
         """Where it listens; set by the world once the port is known."""
@@ -65,7 +65,7 @@ class Issuer:
 
     def job(self, environment: str, *, ref: str, sha: str, **claims: object) -> Job:
         """A job of the workflow in `environment`; further claims replace the usual ones."""
-        bearer = secrets.token_urlsafe(24)
+        bearer = secrets.token_urlsafe()
         self._jobs[bearer] = {**self._claims(environment, ref=ref, sha=sha), **claims}
         return Job(url=f"{self.base}{_PATH}1?api-version=2.0", token=bearer)
 

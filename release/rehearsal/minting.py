@@ -138,7 +138,6 @@ def verified(
             key,
             algorithms=["RS256"],
             audience=audience,
-            issuer=ISSUER,
             options={
                 "require": ["iss", "iat", "exp", "aud"],
                 "strict_aud": True,
@@ -158,7 +157,7 @@ def verified(
 
 def _in_time(claims: Mapping[str, Any], now_s: float) -> Refusal | None:
     try:
-        expires, begins = int(claims["exp"]), max(int(claims["iat"]), int(claims.get("nbf", 0)))
+        expires, begins = int(claims["exp"]), max(int(claims["iat"]), int(claims.get("nbf", claims["iat"])))
     except (TypeError, ValueError):
         return Refusal(rule="mint.required", detail="malformed or invalid token: a time is not a number")
     if expires <= now_s - LEEWAY_S:

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import runpy
-import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -68,16 +68,6 @@ def test_a_word_that_gh_does_not_know_is_a_usage_error(
     assert "--clobber" in capsys.readouterr().err
 
 
-def test_it_runs_by_itself_and_writes_every_call_down(tmp_path: Path) -> None:
-    """By the real one's name, on nothing but the standard library."""
-    github.install(tmp_path / "bin", tmp_path / "state")
-    words = ["release", "view", "v1", "--json", "assets", "--repo", "o/r"]
-    (program,) = (tmp_path / "bin").iterdir()
-    finished = subprocess.run([program, *words], capture_output=True, text=True, check=False)
-    assert (finished.returncode, finished.stderr) == (1, "release not found\n")
-    assert json.loads((tmp_path / "state" / CALLS).read_text(encoding="utf-8")) == words
-
-
 def test_its_exit_code_is_ghs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage tells an absent release from a failure by it."""
     (tmp_path / "state").mkdir()
@@ -134,10 +124,93 @@ def test_a_release_is_what_the_stage_asked_for(
     assert json.loads(capsys.readouterr().out) == {"isDraft": True, "isPrerelease": False}
 
 
+def test_it_is_a_program_that_imports_nothing_of_the_rehearsals(tmp_path: Path) -> None:
+    """A rehearsed command finds it first on its PATH, and it keeps its state where the rehearsal looks."""
+    folder, state = tmp_path / "deep" / "bin", tmp_path / "kept" / "state"
+    github.install(folder, state, windows=False)
+    (program,) = folder.iterdir()
+    assert program.name == "gh"
+    assert program.stat().st_mode & 0o777 == 0o744
+    words = f"'{sys.executable}' '-I' '-S' '{Path(github.__file__).resolve()}' '{state}'"
+    assert program.read_text(encoding="utf-8") == f'#!/bin/sh\nexec {words} "$@"\n'
+    assert list(state.iterdir()) == []
+
+
 def test_on_windows_it_is_a_command_file(tmp_path: Path) -> None:
     """There a program is found by its suffix."""
-    github.install(tmp_path / "bin", tmp_path / "state", windows=True)
-    assert (tmp_path / "bin" / "gh.cmd").read_text(encoding="utf-8").rstrip().endswith("%*")
+    state = tmp_path / "state"
+    github.install(tmp_path / "bin", state, windows=True)
+    (program,) = (tmp_path / "bin").iterdir()
+    assert program.name == "gh.cmd"
+    words = f'"{sys.executable}" "-I" "-S" "{Path(github.__file__).resolve()}" "{state}"'
+    assert program.read_bytes() == f"@{words} %*\r\n".encode()
+
+
+def test_every_call_is_written_down(state: Path) -> None:
+    """Those that were refused as well, in order."""
+    calls = [["view", "v1", "--json", "assets"], ["download", "v1", "--pattern", "x", "--dir", "."]]
+    for words in calls:
+        assert call(state, *words) == 1
+    assert [json.loads(line) for line in (state / CALLS).read_text(encoding="utf-8").splitlines()] == [
+        ["release", *words, "--repo", "o/r"] for words in calls
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("view", "v1"),
+        ("view",),
+        ("create", "v1", "--title", "t"),
+        ("upload", "v1"),
+        ("delete-asset", "v1"),
+        ("download", "v1", "--dir", "d"),
+        ("download", "v1", "--pattern", "p"),
+        ("edit", "v1", "--draft=false"),
+        ("edit", "v1", "--prerelease=false"),
+        ("edit", "v1", "--draft=no", "--prerelease=false"),
+        ("edit", "v1", "--draft=false", "--prerelease=no"),
+        ("view", "v1", "--js", "assets"),
+        ("list",),
+        (),
+    ],
+)
+def test_a_call_that_says_too_little_is_a_usage_error(
+    state: Path, capsys: pytest.CaptureFixture[str], words: Sequence[str]
+) -> None:
+    """The stage says all that the real one needs, in full."""
+    drafted(state)
+    with pytest.raises(SystemExit):
+        call(state, *words)
+    assert capsys.readouterr().err.startswith("usage: gh ")
+
+
+@pytest.mark.parametrize("words", [["release", "view", "v1", "--json", "a"], ["--repo", "o/r"], []])
+def test_a_call_without_a_repository_or_a_verb_is_a_usage_error(state: Path, words: Sequence[str]) -> None:
+    """It would speak of whichever repository it is started in."""
+    drafted(state)
+    with pytest.raises(SystemExit):
+        github.main([str(state), *words])
+
+
+def test_other_releases_are_left_alone(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A call speaks of one tag."""
+    notes = drafted(state)
+    assert call(state, "upload", "v1", str(notes)) == 0
+    assert call(state, "create", "v2", "--title", "t", "--notes-file", str(notes)) == 0
+    assert call(state, "upload", "v2", str(notes)) == 0
+    assert call(state, "delete-asset", "v2", "notes.md", "--yes") == 0
+    shown: dict[str, object] = {}
+    for tag in ("v1", "v2"):
+        capsys.readouterr()
+        assert call(state, "view", tag, "--json", "isDraft,isPrerelease,assets") == 0
+        shown[tag] = json.loads(capsys.readouterr().out)
+    said = hashlib.sha256(b"said").hexdigest()
+    assets = [{"name": "notes.md", "state": "uploaded", "digest": f"sha256:{said}"}]
+    assert shown == {
+        "v1": {"isDraft": True, "isPrerelease": False, "assets": assets},
+        "v2": {"isDraft": False, "isPrerelease": False, "assets": []},
+    }
 
 
 def test_a_rehearsal_looks_at_what_was_announced(tmp_path: Path, state: Path) -> None:

@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from packaging.version import Version
 
 from release.indexes import INDEXES, IndexName
 from release.rehearsal import serving
@@ -84,10 +86,11 @@ class Counter:
         data: bytes = WHEEL,
         user: str = "__token__",
         authorization: str = "",
+        said: Mapping[str, str] | None = None,
     ) -> Response:
         parts = [
             f'--b\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
-            for key, values in fields(name, data).items()
+            for key, values in fields(name, data, said=said).items()
             for value in values
         ]
         file = f'--b\r\nContent-Disposition: form-data; name="content"; filename="{name}"\r\n\r\n'.encode()
@@ -120,9 +123,10 @@ async def test_minting_creates_the_project_of_a_pending_publisher(counter: Count
     assert (await counter.ask("GET", "/simple/demo-project/", accept=JSON)).status == 404
     status, answer = await counter.mint(counter.id_token())
     assert status == 200
-    assert answer["token"].startswith("pypi-")
-    assert answer["expires"] == int((counter.clock.now + TOKEN_LIFE).timestamp())
-    assert (await counter.page())["files"] == []
+    assert answer.pop("token").startswith("pypi-")
+    assert answer == {"success": True, "expires": int((counter.clock.now + TOKEN_LIFE).timestamp())}
+    page = await counter.page()
+    assert (page["name"], page["files"]) == ("demo-project", [])
     assert [publisher.pending for publisher in counter.index.publishers] == [False]
 
 
@@ -133,7 +137,10 @@ async def test_minting_answers_422_with_a_code(counter: Counter, body: bytes, co
     """Clients read the error code from a list in the answer."""
     answer = await counter.ask("POST", "/_/oidc/mint-token", body)
     assert answer.status == 422
-    assert codes(json.loads(answer.body)) == [code]
+    told = json.loads(answer.body)
+    assert codes(told) == [code]
+    assert told["message"] == "Token request failed"
+    assert all(error["description"] for error in told["errors"])
 
 
 async def test_minting_refuses_a_replayed_token(counter: Counter) -> None:
@@ -231,6 +238,7 @@ async def test_upload_never_takes_a_deleted_name_again(counter: Counter) -> None
     """Deleting a file burns its name, even for the same bytes."""
     token = await counter.minted()
     await counter.upload(token)
+    counter.index.create("another")
     counter.index.delete(WHEEL_NAME)
     assert (await counter.page())["files"] == []
     assert (await counter.upload(token)).status == 400
@@ -249,6 +257,7 @@ async def test_upload_needs_a_token_of_this_index_in_its_time(counter: Counter, 
         answer = await counter.upload(token, authorization=wrong)
         assert answer.status == 403
     assert (await counter.ask("POST", "/legacy/", content_type="x")).status == 400
+    assert (await counter.ask("POST", "/legacy/")).status == 400
     counter.clock.now += TOKEN_LIFE
     assert (await counter.upload(token)).status == 403
     assert counter.index.projects["demo-project"].files == {}
@@ -349,21 +358,98 @@ async def test_page_lists_projects_and_speaks_json_only(counter: Counter) -> Non
     answer = await counter.ask("GET", "/simple/", accept=f"text/html;q=0.1, {JSON}")
     assert json.loads(answer.body)["projects"] == [{"name": "demo-project"}]
     assert (await counter.ask("GET", "/simple/", accept="text/html")).status == 406
+    for method, path in (("HEAD", "/simple/"), ("GET", "/simple")):
+        assert await counter.ask(method, path, accept=JSON) == await counter.ask(
+            "GET", "/simple/", accept=JSON
+        )
 
 
 async def test_index_that_is_down_says_503(counter: Counter) -> None:
     """Down is told apart from absent."""
+    assert counter.index.down is False
     counter.index.down = True
-    assert (await counter.ask("GET", "/simple/demo-project/", accept=JSON)).status == 503
+    answer = await counter.ask("GET", "/simple/demo-project/", accept=JSON)
+    assert (answer.status, answer.body) == (503, b"down for maintenance")
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [("GET", "/legacy/", 405), ("GET", "/_/oidc/mint-token", 405), ("GET", "/pypi/x/json", 404)],
+    ("method", "path", "status", "body"),
+    [
+        ("GET", "/legacy/", 405, b"Method Not Allowed"),
+        ("GET", "/_/oidc/mint-token", 405, b"Method Not Allowed"),
+        ("GET", "/pypi/x/json", 404, b'{"message": "Not Found"}'),
+        ("POST", "/simple/", 404, b'{"message": "Not Found"}'),
+    ],
 )
-async def test_index_answers_nothing_else(counter: Counter, method: str, path: str, status: int) -> None:
+async def test_index_answers_nothing_else(
+    counter: Counter, method: str, path: str, status: int, body: bytes
+) -> None:
     """What is not built is not pretended."""
-    assert (await counter.ask(method, path)).status == status
+    answer = await counter.ask(method, path)
+    assert (answer.status, answer.body) == (status, body)
+
+
+def test_an_index_keeps_its_files_wherever_it_is_told(tmp_path: Path) -> None:
+    """In a folder that is there already, or that nothing is there of yet."""
+    folder = tmp_path / "deep" / "index"
+    assert Counter(folder).index.projects == Counter(folder).index.projects == {}
+    assert folder.is_dir()
+
+
+async def test_a_file_remembers_who_brought_it(counter: Counter) -> None:
+    """A workflow by trusted publishing, or a person with a token of their own; and when its release began."""
+    files = counter.index.create("demo-project").files
+    assert (await counter.upload(counter.index.token("Demo.Project"), SDIST_NAME, SDIST)).status == 200
+    began = counter.clock.now
+    counter.index.projects.clear()
+    token = await counter.minted()
+    project = counter.index.projects["demo-project"]
+    counter.clock.now += dt.timedelta(minutes=1)
+    for name, data in ((WHEEL_NAME, WHEEL), (SDIST_NAME, SDIST)):
+        counter.clock.now += dt.timedelta(minutes=1)
+        assert (await counter.upload(token, name, data)).status == 200
+    assert {name: file.publisher for name, file in files.items()} == {SDIST_NAME: "token"}
+    assert {name: file.publisher for name, file in project.files.items()} == {
+        WHEEL_NAME: "trusted",
+        SDIST_NAME: "trusted",
+    }
+    assert project.used == {
+        WHEEL_NAME: hashlib.sha256(WHEEL).hexdigest(),
+        SDIST_NAME: hashlib.sha256(SDIST).hexdigest(),
+    }
+    assert project.released == {Version("1.0"): began + dt.timedelta(minutes=2)}
+
+
+async def test_a_signed_file_is_served_with_its_publishers_word(counter: Counter) -> None:
+    """Once what checks attestations has found nothing wrong; as it is, nothing does."""
+    signed = json.dumps([{"version": 1}])
+    refused = await counter.upload(token := await counter.minted(), said={"attestations": signed})
+    assert refused.status == 400
+    assert "there is no trust root" in refused.body.decode()
+    asked: list[tuple[object, ...]] = []
+
+    def verifier(*words: object) -> None:
+        asked.append(words)
+
+    counter.index.verifier = verifier
+    assert (await counter.upload(token, said={"attestations": signed})).status == 200
+    (publisher,) = counter.index.publishers
+    assert asked == [({"version": 1}, publisher, WHEEL_NAME, hashlib.sha256(WHEEL).hexdigest())]
+    (file,) = (await counter.page())["files"]
+    path = file["provenance"].removeprefix(f"https://{counter.index.index.hosts[0]}")
+    assert (await counter.ask("GET", path)).body == serving.provenance(publisher, [{"version": 1}])
+
+
+async def test_a_status_line_holds_every_problem_in_plain_letters(counter: Counter) -> None:
+    """HTTP has no others there; the text below has them."""
+    said = {"attestations": "[", "metadata_version": "9.9", "name": "d\u00e9mo"}
+    answer = await counter.upload(await counter.minted(), said=said)
+    assert answer.reason is not None
+    assert len(counter.index.refusals) > 1
+    assert "d?mo" in answer.reason
+    assert "d\u00e9mo" in answer.body.decode()
+    for rule, following in pairwise([*counter.index.refusals, ""]):
+        assert f"[{rule}]{'; ' if following else ''}" in answer.reason
 
 
 async def test_publishers_of_other_projects_are_left_alone(counter: Counter) -> None:

@@ -44,7 +44,7 @@ def read(issuer: Issuer, token: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("ref", "kind"), [(REF, "tag"), ("refs/heads/tags", "branch")])
 def test_a_job_is_described_as_githubs_documentation_does(issuer: Issuer, ref: str, kind: str) -> None:
     """Publishers' claims, and those that a signature's certificate names."""
-    job = issuer.job("pypi", ref=ref, sha=SHA, run_id="7")
+    job = issuer.job("pypi", ref=ref, sha=SHA)
     home = "Somebody/demo-project"
     workflow = f"{home}/.github/workflows/release.yml@{ref}"
     said = issuer.claims(job.token, "pypi")
@@ -72,7 +72,7 @@ def test_a_job_is_described_as_githubs_documentation_does(issuer: Issuer, ref: s
         "workflow_sha": SHA,
         "job_workflow_ref": workflow,
         "job_workflow_sha": SHA,
-        "run_id": "7",
+        "run_id": "1",
         "run_number": "1",
         "run_attempt": "1",
         "event_name": "push",
@@ -81,6 +81,19 @@ def test_a_job_is_described_as_githubs_documentation_does(issuer: Issuer, ref: s
         "environment": "pypi",
         "runner_environment": "github-hosted",
     }
+
+
+def test_a_test_may_say_something_else_of_a_job(issuer: Issuer) -> None:
+    """In place of what such a job usually says, and beside it."""
+    job = issuer.job("pypi", ref=REF, sha=SHA, run_id="7", more="x")
+    said = issuer.claims(job.token, "pypi")
+    assert (said["run_id"], said["more"], said["run_number"]) == ("7", "x", "1")
+
+
+def test_before_it_listens_an_address_names_no_host() -> None:
+    """The world says where, once the port is known."""
+    job = Issuer(FACTS, lambda: NOW, KEY).job("pypi", ref=REF, sha=SHA)
+    assert job.url == "/idtoken/1?api-version=2.0"
 
 
 def test_every_token_and_every_job_is_another_one(issuer: Issuer) -> None:

@@ -111,6 +111,10 @@ REFUSED: list[tuple[str, Callable[[], Grant | Refusal]]] = [
         lambda: decided(ISSUER.sign(claims(**job_at(f"{HOME}/release.yml", "refs/heads/main")))),
     ),
     ("mint.workflow", lambda: decided(ISSUER.sign(claims(**job_at("x/y/.github/workflows/release.yml"))))),
+    (
+        "mint.workflow",
+        lambda: decided(ISSUER.sign(claims(ref="", job_workflow_ref=f"{HOME}/release.yml"))),
+    ),
     ("mint.environment", lambda: decided(ISSUER.sign(claims(environment="testpypi")))),
     ("mint.environment", lambda: decided(ISSUER.sign(claims(environment=None)))),
     ("mint.event", lambda: decided(ISSUER.sign(claims(event_name="pull_request_target")))),
@@ -128,12 +132,52 @@ def test_minting_refuses(rule: str, attempt: Callable[[], Grant | Refusal]) -> N
     assert answer.detail
 
 
+NOBODY = "valid token, but no corresponding publisher"
+
+
+@pytest.mark.parametrize(
+    ("changed", "detail"),
+    [
+        ({"iss": None}, "malformed JWT: it names no issuer"),
+        ({"iss": "https://elsewhere.invalid"}, "unknown trusted publishing issuer"),
+        ({"exp": "soon"}, "malformed or invalid token: a time is not a number"),
+        (shifted(-30, "exp"), "malformed or invalid token: expired"),
+        (shifted(31, "iat"), "malformed or invalid token: not valid yet"),
+        ({"jti": "once"}, "invalid token: already used"),
+        ({"repository": None}, f"{NOBODY} (missing claim 'repository')"),
+        ({"repository": "a/b"}, f"{NOBODY} (the repository is 'a/b')"),
+        ({"repository_owner": "somebody"}, f"{NOBODY} (the repository's owner is 'somebody')"),
+        ({"repository_owner_id": "4712"}, f"{NOBODY} (the owner's number is '4712')"),
+        (job_at(f"{HOME}/ci.yml"), f"{NOBODY} (the workflow is '{HOME}/ci.yml@{REF}')"),
+        ({"environment": "else"}, f"{NOBODY} (the environment is 'else')"),
+        ({"environment": None}, f"{NOBODY} (the environment is '')"),
+        ({"event_name": "pull_request_target"}, f"{NOBODY} (check failed for claim 'event_name')"),
+    ],
+)
+def test_a_refusal_says_what_was_found_instead(changed: Claims, detail: str) -> None:
+    """It is all that a person sees of what went wrong, in the log of an upload."""
+    answer = decided(ISSUER.sign(claims(**changed)), exchanged=("once",))
+    assert isinstance(answer, Refusal)
+    assert answer.detail == detail
+
+
+def test_a_refusal_of_a_key_or_of_a_project_says_so() -> None:
+    """Neither is a claim of the token."""
+    stranger = decided(Issuer(FACTS, lambda: NOW).sign(claims()))
+    assert isinstance(stranger, Refusal)
+    assert stranger.detail == "malformed or invalid token: unknown key"
+    taken = decided(ISSUER.sign(claims()), projects=(FACTS.project,))
+    assert isinstance(taken, Refusal)
+    assert taken.detail == "valid token, but the project already exists"
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"token": 5}', b'{"token": null}'])
 def test_minting_refuses_a_body_without_a_token(body: bytes) -> None:
     """A malformed request is told apart from a bad token."""
     answer = minting.payload(body)
     assert isinstance(answer, Refusal)
     assert (answer.rule, answer.code) == ("mint.body", "invalid-payload")
+    assert answer.detail.startswith(("Invalid JSON: ", "Input should be ", "Field required"))
 
 
 def test_every_minting_rule_has_a_test_that_breaks_it() -> None:
@@ -150,13 +194,14 @@ def test_every_minting_rule_has_a_test_that_breaks_it() -> None:
         job_at(f"{HOME}/release.yml", SHA),
         shifted(-29, "exp"),
         shifted(30, "iat", "nbf"),
+        {"nbf": None},
+        {"ref": "refs/tags/v1@2", **job_at(f"{HOME}/release.yml", "refs/tags/v1@2")},
     ],
 )
 def test_minting_grants_what_fits(changed: dict[str, object]) -> None:
     """The edges that must be let through: letter case, the leeway, a workflow named by its commit."""
-    answer = decided(ISSUER.sign(claims(**changed)))
-    assert isinstance(answer, Grant)
-    assert answer.publisher == PENDING
+    answer = decided(ISSUER.sign(claims(jti="its own", **changed)))
+    assert answer == Grant(publisher=PENDING, jti="its own")
 
 
 def test_minting_prefers_the_pending_publisher() -> None:
@@ -180,6 +225,7 @@ def test_minting_names_what_the_nearest_publisher_lacks() -> None:
     none = minting.grant(checked, publishers=[], projects=(), exchanged=())
     assert isinstance(none, Refusal)
     assert none.code == "invalid-publisher"
+    assert none.detail == f"{NOBODY} (the index knows no publisher)"
 
 
 @pytest.mark.parametrize("year", [2001, 2100])

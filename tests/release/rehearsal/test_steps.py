@@ -48,6 +48,8 @@ def test_gates_leave_evidence_files_and_collect_joins_them() -> None:
         "coverage",
         "mutation",
     ]
+    others = [step for step in found if "--evidence" in step.words and step.session != "mutation"]
+    assert all(step.words == ["--evidence"] for step in others)
 
 
 @pytest.mark.parametrize(("fast", "seconds"), [(False, SAMPLE_S), (True, FAST_SAMPLE_S)])
@@ -59,6 +61,11 @@ def test_mutation_is_a_sample(fast: bool, seconds: int) -> None:
 
 def test_fast_leaves_out_what_is_proved_and_installs_less() -> None:
     """What the checkout's ledger holds is not run again."""
+    whole = steps(LEGS, tag="v1.0", fast=False, reused=[])
+    assert [step.words for step in whole if step.session == "smoke"] == [
+        ["--index", "testpypi"],
+        ["--index", "pypi"],
+    ]
     found = steps(LEGS, tag="v1.0", fast=True, reused=[("lint", "all"), ("test", "3.12")])
     assert named(found)[:3] == ["build", "test-3.13", "coverage"]
     assert [step.words for step in found if step.session == "smoke"] == [

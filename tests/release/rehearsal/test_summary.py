@@ -108,7 +108,7 @@ def test_stages_are_shown_with_times() -> None:
         f" {'smoke testpypi':14}   {'1234.6':>7}   {done[1].proved}",
         f" {'together':14}   {'3.0':>7}   with the environments",
     ]
-    narrow = shown(stage_table(done, 3.0), 50)
+    narrow = shown(stage_table(done, 3.0), 34)
     assert letters(narrow) == letters(said), "nothing is cut away"
     assert [row[:2] for row in rows(narrow) if row[0] in {"lint", "smoke testpypi"}] == [
         ["lint", "1.2"],

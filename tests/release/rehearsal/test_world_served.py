@@ -15,6 +15,7 @@ import requests
 from release.indexes import INDEXES, IndexName
 from release.rehearsal import world
 from release.rehearsal.environment import child_environment
+from release.rehearsal.index import LoopbackIndex
 from release.rehearsal.issuer import ISSUER
 from release.rehearsal.minting import Publisher
 from release.rehearsal.proxy import Proxy
@@ -105,30 +106,36 @@ def test_a_world_lives_now_unless_it_is_told_another_time(running: World) -> Non
     assert world.now().tzinfo is dt.UTC
 
 
-@pytest.mark.parametrize("name", list(IndexName))
-def test_each_host_is_answered_for_by_its_own_server(
-    running: World, env: dict[str, str], name: IndexName
-) -> None:
-    """Under its real name; the two indexes do not know of each other's projects."""
-    project = f"only-{name}"
-    running.indexes[name].create(project)
-    with session(env) as client:
-        for other, each in INDEXES.items():
-            found = client.get(each.project_url(project), headers=JSON, timeout=PATIENCE_S)
-            assert found.status_code == (200 if other == name else 404)
-        answer = client.get(f"https://{INDEXES[name].files_host}/packages/x", timeout=PATIENCE_S)
-        assert (answer.status_code, answer.text) == (404, "Not Found")
-
-
-def test_sigstore_is_answered_for_by_its_own_servers(env: dict[str, str]) -> None:
-    """Certificates by one, the log by the other."""
-    with session(env) as client:
-        said = {
-            host: client.post(f"https://{host}/", timeout=PATIENCE_S).json()
-            for host in (trust.AUTHORITY_HOST, trust.LOG_HOST)
-        }
+def test_each_host_is_answered_for_by_its_own_server(tmp_path: Path) -> None:
+    """Under its real name; the indexes do not know of each other's projects, and take the issuer's word."""
+    with world.start(tmp_path / "world", FACTS) as started:
+        env = child_environment(
+            os.environ, folder=tmp_path / "child", authority=started.authority, proxy=started.proxy_url
+        )
+        with session(env) as client:
+            for name, index in started.indexes.items():
+                ask_index(client, started, name, index)
+            said = {
+                host: client.post(f"https://{host}/", timeout=PATIENCE_S).json()
+                for host in (trust.AUTHORITY_HOST, trust.LOG_HOST)
+            }
     assert said[trust.AUTHORITY_HOST] == {"code": 5, "message": "Not Found"}
     assert said[trust.LOG_HOST] == {"code": 404, "message": "not found"}
+    assert started.failures == []
+
+
+def ask_index(client: requests.Session, started: World, name: IndexName, index: LoopbackIndex) -> None:
+    project = index.create(f"only-{name}").name
+    for other, each in INDEXES.items():
+        found = client.get(each.project_url(project), headers=JSON, timeout=PATIENCE_S)
+        assert found.status_code == (200 if other == name else 404)
+    answer = client.get(f"https://{index.index.files_host}/packages/x", timeout=PATIENCE_S)
+    assert (answer.status_code, answer.text) == (404, "Not Found")
+    job = started.issuer.job(FACTS.environments[name], ref="refs/tags/v1.0", sha="a" * 40)
+    token = started.issuer.sign(started.issuer.claims(job.token, index.audience))
+    url = f"https://{index.index.hosts[0]}/_/oidc/mint-token"
+    minted = client.post(url, json={"token": token}, timeout=PATIENCE_S)
+    assert (minted.status_code, minted.json()["success"]) == (200, True)
 
 
 def test_a_world_runs_beside_and_ends_with_its_block(tmp_path: Path) -> None:
