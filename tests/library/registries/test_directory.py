@@ -94,7 +94,8 @@ def test_everybody_is_listed_who_is_not_dead() -> None:
     """Broken: an agent behind the first page is missing, or one that is dead looks alive."""
 
     async def main(store: Store) -> None:
-        store.page(("a:1", member("a:1")), ("b:2", member("b:2", SUSPECT, draining=True)), cursor="9")
+        known = member("a:1", text=entry("a:1", uptime=7))
+        store.page(("a:1", known), ("b:2", member("b:2", SUSPECT, draining=True)), cursor="9")
         store.page(("c:3", member("c:3", DEAD)), ("d:4", member("d:4", NOW_US - TTL_US + 1)))
         store.index()
         found = await store.directory.list()
@@ -104,7 +105,11 @@ def test_everybody_is_listed_who_is_not_dead() -> None:
             ("d", True, "alive"),
         ]
         assert [(each["epoch"], each["draining"]) for each in found[:2]] == [(7, False), (7, True)]
+        assert found[0]["uptime"] == 7
         assert store.read_of == [("registry_list", ("0", "11", 0)), ("registry_list", ("9", "11", 0))]
+        store.page(("a:1", member("a:1", text=b"no json")))
+        store.index()
+        assert [each["name"] for each in await store.directory.list()] == ["a:1"]
 
     run(main)
 

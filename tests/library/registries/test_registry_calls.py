@@ -214,9 +214,19 @@ def test_names_that_are_missing_go_with_their_keys() -> None:
 
 
 @pytest.mark.parametrize("word", [b"ok", "ok"])
-def test_reply_is_a_word_and_its_lines(word: bytes | str) -> None:
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: register(draining=True),
+        lambda: beat(sweep=True),
+        lambda: deregister(5),
+        lambda: drain(draining=True),
+        lambda: scripts.registry_prune(LANE, KEYS, names=["a:1"]),
+    ],
+)
+def test_reply_is_a_word_and_its_lines(build: Callable[[], Call[RegistryReply]], word: bytes | str) -> None:
     """Broken: a client that decodes its answers fails, or an empty reply has a line."""
-    reply = drain(draining=True).read([word, b"one\ntwo \xff"])
+    reply = build().read([word, b"one\ntwo \xff"])
     assert reply == RegistryReply(RegistryStatus.OK, "one\ntwo \\xff")
     assert reply.lines == ["one", "two \\xff"]
     assert drain(draining=True).read([b"lost", b""]).lines == []
