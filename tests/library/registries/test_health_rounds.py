@@ -142,10 +142,12 @@ def test_restart_that_raises_is_told_and_counts_as_a_failure(caplog: pytest.LogC
             raise LookupError(f"fault {tries}")
 
         registry.set_restart_callback(restart)
-        for _round in range(4):
+        for _round in range(3):
             assert (await registry.detect_and_recover())["restarted"] == 0
-            clock.advance(30)
+            clock.advance(25)
         assert tries == 3
+        await registry.detect_and_recover()
+        assert tries == 3, "it is locked out"
         *failed, locked = caplog.messages
         assert failed == [
             f"Restarting agent world:1 failed: LookupError: fault {number}" for number in range(1, tries + 1)
@@ -154,6 +156,98 @@ def test_restart_that_raises_is_told_and_counts_as_a_failure(caplog: pytest.LogC
         registry.register(agent)
         await registry.detect_and_recover()
         assert tries == 4, "who registers again begins anew"
+
+    run(main)
+
+
+def test_restart_that_succeeds_begins_the_count_of_failures_anew(caplog: pytest.LogCaptureFixture) -> None:
+    """Broken: an agent that fails now and then is locked out after a week."""
+    clock = ManualClock()
+    ends = [False, False, True, False, False, True]
+
+    async def main(_: VirtualLoop) -> None:
+        registry = registry_of(ill(), clock=clock)
+
+        async def restart(_: Agent) -> bool:
+            return ends.pop(0)
+
+        registry.set_restart_callback(restart)
+        restarted: list[int] = []
+        while ends:
+            restarted.append((await registry.detect_and_recover())["restarted"])
+            clock.advance(61)
+        assert restarted == [0, 0, 1, 0, 0, 1]
+
+    run(main)
+    assert caplog.messages == []
+
+
+def test_nothing_is_kept_of_an_agent_that_went() -> None:
+    """Broken: a process with many short-lived agents keeps something of each."""
+
+    async def main(_: VirtualLoop) -> None:
+        failed = ill()
+        registry = registry_of(failed, FakeAgent(instance="2"), clock=ManualClock())
+
+        async def no(*_: Agent) -> bool:
+            return False
+
+        async def yes(*_: Agent) -> bool:
+            return True
+
+        registry.set_restart_callback(no)
+        registry.set_fallback_callback(yes)
+        await registry.detect_and_recover()
+        assert len(registry._histories) == len(registry._replaced) == 1
+        registry.deregister(failed.agent_id)
+        assert not registry._histories
+        assert not registry._replaced
+
+    run(main)
+
+
+def test_without_callbacks_nothing_is_tried_and_agents_may_refuse_their_mark(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Broken: a registry that was told nothing fills the log, or one agent's fault ends a round."""
+
+    async def main(_: VirtualLoop) -> None:
+        refusing, last = ill(), ill(instance="3")
+
+        def refuse(degraded: bool, /) -> None:
+            raise LookupError(degraded)
+
+        refusing.set_degraded = refuse
+        registry = registry_of(refusing, FakeAgent(instance="2"), last)
+        assert await registry.detect_and_recover() == {"checked": 3, "restarted": 0, "degraded": 2}
+        assert last.degraded
+
+    run(main)
+    assert caplog.messages == ["Agent world:1 refused to be marked: LookupError: True"]
+
+
+def test_check_that_takes_too_long_is_an_error() -> None:
+    """Broken: one agent that hangs keeps the health of all others from being seen."""
+
+    async def main(loop: VirtualLoop) -> None:
+        slow, hanging = FakeAgent(instance="1"), FakeAgent(instance="2")
+
+        async def late() -> dict[str, Any]:
+            await asyncio.sleep(9.9)
+            return {"status": "healthy"}
+
+        async def never() -> dict[str, Any]:
+            await asyncio.sleep(1e6)
+            return {"status": "healthy"}
+
+        slow.health_check, hanging.health_check = late, never
+        answers = await registry_of(slow, hanging).run_health_checks_once()
+        assert loop.time() == 10
+        assert answers == {
+            "world:1": {"status": "healthy"},
+            "world:2": {"status": "error", "error": "TimeoutError"},
+        }
+        assert (slow.degraded, hanging.degraded) == (False, True)
 
     run(main)
 

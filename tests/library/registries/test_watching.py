@@ -238,6 +238,19 @@ def test_lost_connection_is_made_again_and_said(error: Exception, caplog: pytest
     assert "Closing a subscription to a lost server: lost" in caplog.text
 
 
+def test_watch_that_begins_in_an_outage_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """Broken: a watch that never reaches its server says nothing, or gives up."""
+
+    async def main(client: Client, loop: VirtualLoop) -> None:
+        client.refusals.append(RedisConnectionError("no route"))
+        async with RegistryWatch(client, CHANNEL) as watch:
+            assert loop.time() == pytest.approx(0.2)
+            assert await anext(watch) == MISSED
+
+    run(main)
+    assert caplog.messages == ["Registry events: subscription lost (ConnectionError: no route), trying again"]
+
+
 def test_connection_that_the_client_made_again_by_itself_is_said() -> None:
     """Broken: what was missed while redis-py reconnected is missed without a word."""
 
