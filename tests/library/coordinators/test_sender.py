@@ -407,6 +407,8 @@ def test_many_messages_go_in_pages_and_each_has_its_own_outcome() -> None:
     assert [call.script.name for _, call in store.asked] == ["enqueue_many", "enqueue"]
     assert MAX_FOLLOW_UPS == 100
 
+    assert [call.args[at] for (_, call), at in zip(store.asked, (3, 4), strict=True)] == [3, 3], "the limit"
+
     async def none(store: Store) -> None:
         assert await store.sender.send_many(BOX, [], [], limit=3) == []
         store.prepare_error = StoreUnavailableError("no route")
@@ -414,6 +416,38 @@ def test_many_messages_go_in_pages_and_each_has_its_own_outcome() -> None:
         assert [result.cause for result in results] == ["store unavailable"] * 2
 
     assert run(none).asked == []
+
+
+def test_many_messages_keep_their_idempotency_keys() -> None:
+    """Broken: a batch that is sent again is stored again, or taken for another agent's."""
+
+    async def main(store: Store) -> None:
+        store.answers.append([ok(), ok()])
+        options = [SendOptions(dedup_id="one"), SendOptions(dedup_id="two")]
+        await store.sender.send_many(BOX, [make_message(), make_message()], options, limit=3)
+        [(_, call)] = store.asked
+        assert call.keys[-2:] == (_keys.dedup(BOX, "one"), _keys.dedup(BOX, "two"))
+
+    run(main)
+
+
+def test_many_messages_whose_batch_somebody_cancels_have_an_unknown_outcome_each() -> None:
+    """Broken: a shutdown that cancels every task but its own makes its own send raise, or hang."""
+
+    async def main(store: Store) -> None:
+        store.takes_s = 1
+        store.answers.extend([ok(), [ok(), ok()]])
+        first = asyncio.create_task(store.sender.send(BOX, make_message(), PLAIN, limit=3))
+        await asyncio.sleep(0.5)
+        messages = [make_message(), make_message()]
+        many = asyncio.create_task(store.sender.send_many(BOX, messages, [PLAIN] * 2, limit=3))
+        await asyncio.sleep(1)
+        [batch] = [task for task in asyncio.all_tasks() if task.get_name() == "carry a batch for world:1"]
+        batch.cancel()
+        assert (await first).delivered
+        assert [result.cause for result in await many] == ["outcome unknown"] * 2
+
+    run(main)
 
 
 def test_broadcast_goes_to_each_inbox_with_an_entry_of_its_own() -> None:
