@@ -249,7 +249,7 @@ class RedisAgentRegistry(AgentRegistry):
         named = ((stored_id(entry), entry) for entry in await self.list_registered())
         return {str(agent_id): _info(entry) for agent_id, entry in named if agent_id is not None}
 
-    async def get_agent_info(self, agent_id: str) -> dict[str, Any] | None:
+    async def get_agent_info(self, agent_id: str | AgentId) -> dict[str, Any] | None:
         """Return what is known of the agent called `type:instance`, None where nothing is.
 
         Returns:
@@ -260,7 +260,7 @@ class RedisAgentRegistry(AgentRegistry):
             AgentRegistryError: The store failed.
         """
         try:
-            name = _keys.inbox_name(agent_id_of(agent_id))
+            name = _keys.inbox_name(agent_id_of(str(agent_id)))
         except ValueError:
             return None
         entry = await self._directory.get(name)

@@ -282,6 +282,7 @@ class BreakerShell:
         snapshot = replace(self.metrics)
         fetch = initial and not snapshot.total_calls
         counters = b"" if fetch or snapshot == self._kept else write_counters(snapshot)
+        asked_us = self.view.stamp_us
         seen = await self.link.run(
             scripts.breaker_read(self._keys, counters=counters, now_us=self.link.now_us())
         )
@@ -293,7 +294,7 @@ class BreakerShell:
         if stored is not None and not self.metrics.total_calls:
             self.metrics, self._kept = stored, replace(stored)
         foreign = read_foreign(seen.foreign, seen.foreign_ttl_ms)
-        self.apply(core.Answered(record=seen.record, foreign=foreign, initial=initial))
+        self.apply(core.Answered(record=seen.record, foreign=foreign, initial=initial, asked_us=asked_us))
         self._join()
 
     async def _publish(self, effect: core.Publish) -> None:
@@ -307,10 +308,11 @@ class BreakerShell:
         await self._ask(call)
 
     async def _ask(self, call: Call[BreakerReply], correlation_id: str | None = None) -> BreakerReply | None:
+        asked_us = self.view.stamp_us
         reply = None if self.link is None else await self.link.run(call)
         if reply is not None:
             self.look_due = self.now() + LOOK_INTERVAL_S
-            self.apply(core.Answered(record=reply.record), correlation_id)
+            self.apply(core.Answered(record=reply.record, asked_us=asked_us), correlation_id)
             self._join()
         return reply
 
@@ -331,7 +333,7 @@ class BreakerShell:
 
     def changed_elsewhere(self, record: Record) -> None:
         """Take over a change that a process told."""
-        self.apply(core.Answered(record=record, pushed=True))
+        self.apply(core.Answered(record=record))
 
     def look_again(self) -> None:
         """Find out what the subscription may have missed."""

@@ -128,8 +128,8 @@ class Record:
 
     @property
     def age(self) -> float:
-        """Seconds since the last change, by the store's clock."""
-        return (self.now_us - self.since_us) / 1_000_000
+        """Seconds since the last change, by the store's clock; none where that has been set back since."""
+        return max(0, self.now_us - self.since_us) / 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,13 +181,14 @@ class GaveUp:
 class Answered:
     """The store told what it holds.
 
-    `initial`: asked for by `initialize`; `pushed`: heard on the channel, perhaps long after it was said.
+    `initial`: asked for by `initialize`; `asked_us`: the newest stamp that was known when it was asked, 0 for
+    what was not asked for.
     """
 
     record: Record
     foreign: Foreign | None = None
     initial: bool = False
-    pushed: bool = False
+    asked_us: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,9 +250,6 @@ class Step:
     view: View
     effects: tuple[Effect, ...] = ()
 
-
-LATEST_US = 10_000_000
-"""How late the answer to a question may come, by far; microseconds."""
 
 _CLOSED, _OPEN, _HALF_OPEN = CircuitBreakerState
 
@@ -383,13 +381,13 @@ def _failed(view: View, ticket: Ticket, now: float, config: CircuitBreakerConfig
 def _is_overtaken(view: View, answer: Answered) -> bool:
     """Tell whether an answer is older than what is known.
 
-    A higher generation never is. An answer to a question of ours is late by seconds at most, so one that is
-    older than that comes from a clock that was set back, and is news.
+    A higher generation never is. Nor is an answer older than what was known when it was asked for: the clock
+    of the store was set back.
     """
     record = answer.record
-    behind_us = view.stamp_us - record.now_us
-    if record.generation > view.generation or (behind_us > LATEST_US and not answer.pushed):
+    if record.generation > view.generation or record.now_us < answer.asked_us:
         return False
+    behind_us = view.stamp_us - record.now_us
     return behind_us > 0 or (behind_us == 0 and record.generation < view.generation)
 
 

@@ -168,3 +168,12 @@ async def test_pause_that_is_no_time_is_set_anew(
         await sweep(ours)
     assert await ours.list_registered() == []
     assert await client.hlen(MEMBERS) == 0
+
+
+async def test_agent_is_known_by_its_id_as_by_its_name(make_registry: MakeRegistry) -> None:
+    """Broken: the one method that takes a text fails inside on the id that all others take."""
+    registry = make_registry()
+    await registry.register(FakeAgent())
+    known = await registry.get_agent_info("world:1")
+    assert known is not None
+    assert await registry.get_agent_info(ONE) == known

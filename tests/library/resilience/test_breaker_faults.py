@@ -448,23 +448,29 @@ async def test_nothing_is_shown_without_a_name(tta_mock: AsyncMock) -> None:
     assert "up=False" in repr(breaker)
 
 
-async def test_store_whose_clock_went_back_refuses_a_probe_and_does_not_hang(
+async def test_store_that_forgets_at_every_question_refuses_a_probe_and_does_not_hang(
     make_breaker: MakeBreaker, clock: ManualClock, client: Any
 ) -> None:
-    """Broken: an answer that is older than what is known makes a call ask for its slot for ever."""
-    breaker = make_breaker()
+    """Broken: a store that never knows that the breaker is open makes a call ask for its slot for ever."""
+    own: Any = aioredis.Redis(connection_pool=client.connection_pool)
+    breaker = make_breaker(client=own)
     await trip(breaker)
     clock.advance(60)
     await breaker.call(succeed)
-    await client.flushall()
-    clock.advance(-1)
-    error = await refused(breaker)
+    asked = 0
+
+    async def forget(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        nonlocal asked
+        if args[:2] == ("EVALSHA", load("breaker_probe").digest):
+            asked += 1
+            await client.flushall()
+        return await send(*args, **options)
+
+    with intercept(own, forget):
+        error = await refused(breaker)
     assert "HALF_OPEN" in str(error)
     assert error.retry_after is None
-    clock.advance(2)
-    assert await breaker.call(succeed) == "fine"
-    assert await breaker.call(succeed) == "fine"
-    assert await breaker.get_state() == "closed"
+    assert asked == ATTEMPTS
 
 
 @pytest.mark.parametrize("seconds", [1, 3_600])
@@ -487,6 +493,30 @@ async def test_store_whose_clock_went_back_still_tells_who_closed(
     clock.advance(60)
     assert await breaker.call(succeed) == "fine"
     assert await breaker.get_state() == "closed"
+
+
+async def test_breaker_that_opened_by_a_clock_ahead_is_probed_again(
+    make_breaker: MakeBreaker, clock: ManualClock
+) -> None:
+    """Broken: a clock that was a day ahead for a minute keeps every process from calling for a day."""
+    breaker, other = make_breaker(), make_breaker()
+    server = ManualClock(clock.now_us())
+    for one in (breaker, other):
+        assert one._shell.link is not None
+        one._shell.link._clock = server
+    server.advance(86_400)
+    await trip(breaker)
+    server.advance(-86_400)
+    await other.initialize()
+    for late in (60, 0):
+        for ticking in (clock, server):
+            ticking.advance(60)
+        if late:
+            assert (await refused(other)).retry_after == late
+    for _ in range(2):
+        assert await other.call(succeed) == "fine"
+    assert await other.get_state() == "closed"
+    assert await breaker.call(succeed) == "fine"
 
 
 async def test_full_server_takes_what_is_shared(private_server: RealServer, clock: ManualClock) -> None:

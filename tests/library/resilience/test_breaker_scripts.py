@@ -388,3 +388,18 @@ def test_change_carries_any_name() -> None:
             state=CircuitBreakerState.OPEN, generation=7, since_us=5, successes=0, probes=0, now_us=9
         ),
     )
+
+
+def test_opening_of_a_clock_ahead_is_dated_anew(sync_lane: tuple[asyncio.Runner, Lane]) -> None:
+    """Broken: a clock that was ahead when the breaker opened keeps it open until it has caught up."""
+    store = Store(sync_lane[1], CircuitBreakerConfig(timeout_seconds=5))
+    store.now = 1_000
+    store.trip()
+    store.now = 10
+    assert store.ask(1) == "open"
+    assert store.read().record.age == 0
+    store.now = 14
+    assert store.ask(2) == "open"
+    store.now = 15
+    assert store.ask(3) == "pass"
+    store.client.close()

@@ -23,6 +23,12 @@ local probe, slots, budget = ARGV[1], tonumber(ARGV[6]), tonumber(ARGV[7])
 -- @include time
 -- @include breaker
 if state == 'closed' then return answer('closed') end
+-- A change that is still to come was made by a clock that has been set back since.
+if since > now then
+  redis.call('HDEL', SHARED, 'since')
+  redis.call('HSET', SHARED, 'since', text(now))
+  since = now
+end
 local lapse = since + tonumber(ARGV[4])
 if state == 'half_open' and now >= lapse then become('open', lapse) end
 if state == 'open' then
