@@ -27,7 +27,7 @@ def read(answer: list[Any]) -> object:
     return answer[0]
 
 
-CALL = Call[object](
+CALL: Call[object] = Call(
     script=Script("one", "return {KEYS[1], ARGV[1]}", "0" * 40), keys=(b"key",), args=("1",), read=read
 )
 

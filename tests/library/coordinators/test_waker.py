@@ -403,7 +403,7 @@ def test_marker_that_cannot_be_given_back_fails_nobody(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "error", [RedisConnectionError("reset"), OSError("reset"), MessageCoordinatorError("reset")]
 )
-def test_lost_connection_is_told_and_opened_again(
+def test_lost_connection_is_told_once_and_opened_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     """Broken: one lost connection leaves consumers that nothing wakes, or is opened in a busy loop."""
@@ -420,6 +420,13 @@ def test_lost_connection_is_told_and_opened_again(
             assert (bench.opened, bench.closed) == (1, 1)
             await asyncio.sleep(0.5)
             assert (bench.opened, bench.closed) == (2, 1)
+            bench.put(A)
+            assert await task is True
+            assert len(caplog.messages) == 1
+            task = waiting(ticket)
+            await bench.turn()
+            bench.break_connection(error)
+            await asyncio.sleep(0.6)
             bench.put(A)
             assert await task is True
 

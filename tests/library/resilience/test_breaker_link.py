@@ -22,7 +22,7 @@ def read(answer: list[Any]) -> str:
     return answer[0].upper()
 
 
-CALL = Call[str](script=Script("one", "return {}", "digest"), keys=(b"key",), args=(1,), read=read)
+CALL: Call[str] = Call(script=Script("one", "return {}", "digest"), keys=(b"key",), args=(1,), read=read)
 
 
 class Bench:

@@ -446,6 +446,39 @@ def test_what_no_try_mends_ends_the_worker_and_is_raised(way: str, in_settling: 
     run(main)
 
 
+def test_end_that_is_cancelled_ends_the_grace_and_still_gives_back() -> None:
+    """Broken: a shutdown with a time limit of its own leaves messages under leases, or a worker at work."""
+
+    async def main(desk: Coordinator) -> None:
+        worker = worker_on(desk, handlers={None: Seen(holds=True)}, grace=600)
+        async with worker:
+            desk.put(1)
+            await turn()
+            first, second = asyncio.create_task(worker.aclose()), asyncio.create_task(worker.aclose())
+            await asyncio.sleep(5)
+            assert [task.get_name() for task in asyncio.all_tasks()].count("end the worker of world:1") == 1
+            first.cancel()
+            await asyncio.wait({first})
+            assert first.cancelled()
+            assert desk.loop.time() < 6
+            assert desk.asked("release") == [("release", WORLD, "res_1")]
+            assert "at rest" in repr(worker)
+            await second
+            assert len(desk.asked("close")) == 1
+        async with worker:
+            assert "working" in repr(worker)
+        assert len(desk.asked("close")) == 2
+
+    run(main)
+
+
+@pytest.mark.parametrize("permanent", [[ValueError], ("ValueError",), None])
+def test_permanent_errors_are_types(permanent: Any) -> None:  # noqa: ANN401 - that is the fault
+    """Broken: a worker begins that fails at its first failure."""
+    with pytest.raises(ValueError, match=r"^permanent must be a tuple of exception types, not "):
+        AgentWorker(WORLD, permanent=permanent)
+
+
 def test_leases_of_a_registered_agent_are_bound_to_its_registration() -> None:
     """Broken: the leases of an agent that died come back only when they end."""
 
