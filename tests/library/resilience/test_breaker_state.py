@@ -204,6 +204,8 @@ def test_answer_that_was_overtaken_is_dropped() -> None:
     assert answered(view, late) == Step(view=view)
     same_moment = replace(record(CLOSED, 6), now_us=2_000)
     assert answered(view, same_moment) == Step(view=view)
+    probing = replace(view, state=HALF_OPEN, probes=1)
+    assert answered(probing, replace(record(HALF_OPEN, 7), now_us=1_999)) == Step(view=probing)
 
 
 def test_newer_generation_counts_whatever_the_clock_says() -> None:
