@@ -203,6 +203,7 @@ async def test_upload_then_page_then_file(counter: Counter) -> None:
     assert file["upload-time"] == "2026-01-02T03:04:05.000000Z"
     assert file["core-metadata"] == {"sha256": hashlib.sha256(METADATA.encode()).hexdigest()}
     host = INDEXES[IndexName.PYPI].files_host
+    assert file["url"].startswith(f"https://{host}/packages/")
     path = file["url"].removeprefix(f"https://{host}")
     assert (await counter.ask("GET", path, host=host)).body == WHEEL
     assert (await counter.ask("GET", f"{path}.metadata", host=host)).body == METADATA.encode()
@@ -324,14 +325,13 @@ def test_a_provenance_names_the_publisher_and_the_attestations(counter: Counter)
 
 async def test_a_provenance_is_served_where_the_page_says(counter: Counter) -> None:
     """A client follows the page's address; a file that nobody signed has none."""
-    host = f"https://{counter.index.index.hosts[0]}"
     await counter.upload(await counter.minted())
     absent = await counter.ask("GET", f"/integrity/demo-project/1.0/{WHEEL_NAME}/provenance")
     assert absent.status == 404
     files = counter.index.projects["demo-project"].files
     files[WHEEL_NAME] = replace(files[WHEEL_NAME], provenance=b'{"version": 1}')
     (shown,) = [file["provenance"] for file in (await counter.page())["files"]]
-    answer = await counter.ask("GET", str(shown).removeprefix(host))
+    answer = await counter.ask("GET", str(shown).removeprefix("https://pypi.org"))
     assert (answer.status, answer.body) == (200, b'{"version": 1}')
     assert answer.headers["content-type"] == "application/vnd.pypi.integrity.v1+json"
 
@@ -436,7 +436,8 @@ async def test_a_signed_file_is_served_with_its_publishers_word(counter: Counter
     (publisher,) = counter.index.publishers
     assert asked == [({"version": 1}, publisher, WHEEL_NAME, hashlib.sha256(WHEEL).hexdigest())]
     (file,) = (await counter.page())["files"]
-    path = file["provenance"].removeprefix(f"https://{counter.index.index.hosts[0]}")
+    assert file["provenance"].startswith("https://pypi.org/integrity/")
+    path = file["provenance"].removeprefix("https://pypi.org")
     assert (await counter.ask("GET", path)).body == serving.provenance(publisher, [{"version": 1}])
 
 
