@@ -37,7 +37,7 @@ def install(folder: Path, state: Path, *, windows: bool = os.name == "nt") -> No
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="gh", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="gh")
     verbs = (
         parser.add_subparsers(required=True).add_parser("release").add_subparsers(dest="verb", required=True)
     )

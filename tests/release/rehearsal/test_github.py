@@ -42,15 +42,16 @@ def test_what_is_not_there_is_not_found(state: Path, capsys: pytest.CaptureFixtu
         ("edit", "v1", "--draft=false", "--prerelease=false"),
     ):
         assert call(state, *words) == 1
-        assert "release not found" in capsys.readouterr().err
+        assert capsys.readouterr().err == "release not found\n"
 
 
 def test_nothing_is_made_twice(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither a release nor a file: both are refused, and the first stays."""
     notes = drafted(state)
     assert call(state, "create", "v1", "--title", "other", "--notes-file", str(notes)) == 1
-    assert "already exists" in capsys.readouterr().err
+    assert capsys.readouterr().err == "HTTP 422: Validation Failed: tag_name already exists\n"
     assert call(state, "upload", "v1", str(notes)) == 0
+    assert (state / "assets" / "v1" / notes.name).read_bytes() == notes.read_bytes()
     notes.write_text("other", encoding="utf-8")
     assert call(state, "upload", "v1", str(notes)) == 1
     assert "asset under the same name already exists" in capsys.readouterr().err
@@ -122,6 +123,9 @@ def test_a_release_is_what_the_stage_asked_for(
     assert call(state, "edit", "v1", "--draft=true", "--prerelease=false") == 0
     assert call(state, "view", "v1", "--json", "isDraft,isPrerelease") == 0
     assert json.loads(capsys.readouterr().out) == {"isDraft": True, "isPrerelease": False}
+    assert call(state, "edit", "v1", "--draft=false", "--prerelease=true") == 0
+    assert call(state, "view", "v1", "--json", "isDraft,isPrerelease") == 0
+    assert json.loads(capsys.readouterr().out) == {"isDraft": False, "isPrerelease": True}
 
 
 def test_it_is_a_program_that_imports_nothing_of_the_rehearsals(tmp_path: Path) -> None:
@@ -185,7 +189,9 @@ def test_a_call_that_says_too_little_is_a_usage_error(
     assert capsys.readouterr().err.startswith("usage: gh ")
 
 
-@pytest.mark.parametrize("words", [["release", "view", "v1", "--json", "a"], ["--repo", "o/r"], []])
+@pytest.mark.parametrize(
+    "words", [["release", "view", "v1", "--json", "a"], ["--repo", "o/r"], ["release"], []]
+)
 def test_a_call_without_a_repository_or_a_verb_is_a_usage_error(state: Path, words: Sequence[str]) -> None:
     """It would speak of whichever repository it is started in."""
     drafted(state)
