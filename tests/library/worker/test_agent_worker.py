@@ -18,6 +18,7 @@ from tests.library.support.builders import WORLD, id_of
 from tests.library.support.virtual import VirtualLoop, in_virtual_time
 from tests.library.worker.bench import FOLLOW, Desk
 from tta_agent_coordination import AgentWorker, MessageType, ReceivedMessage, RedisMessageCoordinator
+from tta_agent_coordination._numbers import shown
 from tta_agent_coordination.messaging import FailureType
 from tta_agent_coordination.models import AgentId
 from tta_agent_coordination.registries import RedisAgentRegistry
@@ -475,8 +476,9 @@ def test_end_that_is_cancelled_ends_the_grace_and_still_gives_back() -> None:
 @pytest.mark.parametrize("permanent", [[ValueError], ("ValueError",), None])
 def test_permanent_errors_are_types(permanent: Any) -> None:  # noqa: ANN401 - that is the fault
     """Broken: a worker begins that fails at its first failure."""
-    with pytest.raises(ValueError, match=r"^permanent must be a tuple of exception types, not "):
+    with pytest.raises(ValueError, match=r"^permanent must be a tuple of exception types, not ") as told:
         AgentWorker(WORLD, permanent=permanent)
+    assert str(told.value).endswith(f"not {shown(permanent)}")
 
 
 def test_leases_of_a_registered_agent_are_bound_to_its_registration() -> None:
