@@ -241,6 +241,20 @@ def test_link_inside_the_workspace_is_mended_where_it_leads(tmp_path: Path) -> N
         assert target.stat().st_mode & 0o777 == 0o640
 
 
+def test_link_out_of_the_workspace_is_left_and_the_rest_is_mended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Broken: a file that belongs to somebody else is changed, or nothing else is."""
+    root = small(tmp_path / "root", {f"{name}/Dockerfile": "FROM python:3.11\n" for name in ("a", "b", "c")})
+    outside = write(tmp_path, {"Dockerfile": "FROM python:3.11\n"}) / "Dockerfile"
+    Path(root, "b/Dockerfile").unlink()
+    Path(root, "b/Dockerfile").symlink_to(outside)
+    assert adopt("workspace", root, "--fix") == 1
+    assert outside.read_text() == "FROM python:3.11\n"
+    assert [Path(root, f"{name}/Dockerfile").read_text() for name in ("a", "c")] == ["FROM python:3.12\n"] * 2
+    assert "b/Dockerfile:1: python.image: " in capsys.readouterr().out
+
+
 def test_dependency_says_what_it_wrote_and_what_comes_next(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,6 +78,7 @@ def test_name_that_ends_like_an_id_holds_one(text: str, held: str) -> None:
         ("def f(x: 'AgentId'): ...", ID),
         ("def f(x: 'dict[str, AgentId]'): ...", ID),
         ("def f(x: 'AgentId|None'): ...", ID),
+        ("def f(x: 'list[AgentId]'): ...", ID),
         ("def f(x: list['str | AgentId']): ...", ID),
         ("def f(x: int, y: AgentId): ...", ""),
         ("def f(x): ...", ""),

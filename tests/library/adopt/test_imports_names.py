@@ -111,6 +111,9 @@ def test_statement_is_one_line_where_it_fits() -> None:
     assert written([Piece(name="b"), Piece(name="c", asname="d")]) == "from a import b, c as d\n"
     longest = "b" * (WIDTH - len("from a import "))
     assert written([Piece(name=longest)]) == f"from a import {longest}\n"
+    empty = cst.parse_module("")
+    at_the_margin = statement("a", [Piece(name=longest)], document=empty)
+    assert empty.code_for_node(at_the_margin) == f"from a import {longest}\n"
     assert written([Piece(name=longest + "b")]) == f"from a import (\n    {longest}b,\n)\n"
     assert written([Piece(name=longest)], column=1) == f"from a import (\n    {longest},\n)\n"
     assert written([Piece(name=longest[:-4])], column=4) == f"from a import {longest[:-4]}\n"

@@ -66,6 +66,11 @@ def version(text: str, files: Mapping[str, str]) -> str | None:
         (FLIT + "[tool.flit.module]\nname = 'c'\n", {"c.py": ONE, "a_b.py": "__version__ = '2'\n"}, "1"),
         (FLIT + "[tool.flit.module]\nname = 3\n", {"a_b.py": ONE}, "1"),
         (FLIT.replace("flit_core.buildapi", "other"), {"a_b.py": ONE}, None),
+        (
+            FLIT.replace("build-backend = 'flit_core.", "requires = ['flit_core']\nbuild-backend = '"),
+            {"a_b.py": ONE},
+            None,
+        ),
         (DYNAMIC, {"a_b.py": ONE, "src/a_b/__init__.py": ONE}, None),
     ],
 )
