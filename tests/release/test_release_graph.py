@@ -183,7 +183,7 @@ def test_release_graph_refuses_what_its_rule_is_for(rule: str, job: str, old: st
     assert found
     places = [job_at("release.yml", text, problem.where) for problem in found]
     if rule in {"release.by-id", "release.fan-in"}:
-        assert all(places), "the job that takes or gives is named, whichever was spoiled"
+        assert set(places) <= release_graph.ROLES.keys(), "of whichever job takes or gives"
     elif job:
         assert places == [job]
     else:
@@ -211,6 +211,34 @@ SAID = [
         "add test, mutation, coverage, collect, testpypi, smoke-testpypi to its `needs:`",
     ),
     ("pypi", "id-token: write", "id-token: none", "job pypi may not mint an identity token", ""),
+    (
+        "build",
+        "          name: dist-${{ github.run_attempt }}\n",
+        "          overwrite: true\n          compression-level: 0\n",
+        "job build uploads an artefact with a wrong compression-level, overwrite, name",
+        "",
+    ),
+    (
+        "build",
+        "          if-no-files-found: error\n          retention-days: 90\n",
+        "",
+        "job build uploads dist-${{ github.run_attempt }} with a wrong retention-days, if-no-files-found",
+        "",
+    ),
+    (
+        "test",
+        "evidence-test-${{ matrix.python }}-",
+        "evidence-test-",
+        "job test uploads evidence-test-${{ github.run_attempt }} with a wrong name",
+        "",
+    ),
+    (
+        "test",
+        '"3.14", "3.15"]',
+        '"3.14"]',
+        "job test runs the legs {'python': ('3.12', '3.13', '3.14')}",
+        "test runs 3.12, 3.13, 3.14, 3.15 and mutation 1, 2, 3, 4, in that order; no other job has a matrix",
+    ),
     (
         "lint",
         "    permissions:\n",
@@ -271,6 +299,38 @@ def test_a_refusal_says_what_is_there_and_what_should_be(
     found = judge_release(edit(RELEASE, old, new, job=job))
     assert what in [problem.what for problem in found]
     assert not remedy or remedy in [problem.remedy for problem in found if problem.what == what]
+
+
+def test_a_release_without_its_collecting_job_hands_no_evidence_on() -> None:
+    """What is missing is said, and every job whose evidence nobody takes up; the rules go on."""
+    found = judge_release(edit(RELEASE, "  collect:\n", "  collected:\n"))
+    assert "job collect is missing" in [problem.what for problem in found]
+    assert [problem.what.split(" (")[0] for problem in found if problem.rule == "release.fan-in"] == [
+        f"collect does not get all evidence of {job}" for job in ("lint", "test", "mutation", "coverage")
+    ]
+
+
+def test_a_job_that_is_none_of_a_release_owes_no_evidence() -> None:
+    """It is refused for what it is."""
+    other = "jobs:\n  other:\n    runs-on: ubuntu-latest\n    steps: []\n"
+    found = judge_release(edit(RELEASE, "jobs:\n", other))
+    assert "release.roles" in rules(found)
+    assert "release.fan-in" not in rules(found)
+
+
+def test_a_download_of_everything_is_refused_where_evidence_is_collected() -> None:
+    """Without an id it takes whatever the run has."""
+    more = "      - uses: actions/download-artifact@v8\n        with: {path: all}\n"
+    head = RELEASE.partition("\n  collect:\n")[2].partition("      - name: ")[2].partition("\n")[0]
+    text = edit(RELEASE, f"      - name: {head}\n", f"{more}      - name: {head}\n", job="collect")
+    found = [problem for problem in judge_release(text) if problem.rule == "release.by-id"]
+    assert [problem.what for problem in found] == ["job collect downloads no id"]
+
+
+def test_a_key_at_the_top_is_said_to_stand_there() -> None:
+    """The first line of the file is where a reader begins to look."""
+    (problem,) = judge_release(edit(RELEASE, "permissions: {}\n", "permissions: {}\nenv: {A: b}\n"))
+    assert problem.where == f"{FOLDER}/release.yml:1"
 
 
 def test_only_the_uploads_have_an_environment_whatever_the_publisher_says() -> None:
