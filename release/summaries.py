@@ -141,7 +141,7 @@ def run(stage: str, context: Context) -> Report:
     ledger = Ledger.read(context.ledger)
     page = context.root / PAGE
     try:
-        page.parent.mkdir(parents=True, exist_ok=True)
+        page.parent.mkdir(exist_ok=True)
         page.write_text(ledger_page(ledger), encoding="utf-8", newline="\n")
     except OSError as error:
         raise Refused(

@@ -101,4 +101,5 @@ def test_docs_says_which_python_it_needs(tmp_path: Path, monkeypatch: pytest.Mon
         docs.run("docs", site.context)
     assert site.runner.asked == []
     here = f"Python {sys.version_info.major}.{sys.version_info.minor}"
-    assert refused.value.problems[0].where == here
+    (problem,) = refused.value.problems
+    assert (problem.rule, problem.where) == ("docs.sphinx", here)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from release.context import Context, Options
 from release.gates import coverage as gate
 from release.ledger import Ledger
-from release.model import Kind, Mode, Refused
+from release.model import Kind, Mode, Refused, Report
 from tests.release.gates.support import ScriptedRunner, commit_all, make_context
 from tests.release.ledger_support import create
 
@@ -29,8 +29,18 @@ def entry(lines: int, of_lines: int, branches: int, of_branches: int) -> dict[st
 
 def test_measured_counts_lines_and_branches_below_the_prefix_only() -> None:
     """A well-tested package must not lift one that is not."""
-    report = {"files": {"src/a.py": entry(3, 4, 1, 4), "release/b.py": entry(10, 10, 0, 0)}}
+    report = {
+        "files": {
+            "src/a.py": entry(3, 4, 1, 4),
+            "src/c/d.py": entry(1, 1, 0, 1),
+            "release/b.py": entry(10, 10, 0, 0),
+        }
+    }
     assert gate.measured(report, "src/") == 5_000
+    assert (
+        gate.measured({"files": {"src/a.py": entry(1, 1, 0, 0), "src/b.py": entry(0, 1, 0, 2)}}, "src/")
+        == 2_500
+    )
     assert gate.measured(report, "release/") == 10_000
     assert gate.measured(report, "nowhere/") == 0
 
@@ -118,6 +128,36 @@ def test_each_package_is_held_against_its_own_floor(tmp_path: Path) -> None:
         ("src/", "89.00 % of lines and branches ran; the floor is 90 %"),
         ("none/", "0.00 % of lines and branches ran; the floor is 1 %"),
     ]
+
+
+def test_each_package_is_reported_by_its_name(tmp_path: Path) -> None:
+    """In the order of the floors; the figures are what a later release is compared with."""
+    data = Data(tmp_path, covered=90)
+    data.leg("3.12")
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.tta-release.coverage-floors]\n"X/" = 50\n"src/" = 90\n', encoding="utf-8"
+    )
+    data.report["files"]["X/b.py"] = entry(1, 2, 0, 0)
+    report = gate.run("coverage", data.context)
+    assert report.sentence == "X/ 50.00 %, src/ 90.00 %"
+    assert report.figures == {"X_bp": 5_000, "src_bp": 9_000}
+
+
+def test_a_ledger_says_which_legs_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that this checkout is bound to."""
+    data = Data(tmp_path, covered=100)
+    data.leg("3.13")
+    ledger = create(tmp_path / "release", mode=Mode.RELEASE)
+    monkeypatch.setattr(gate, "bound_or_none", lambda _context: ledger)  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType]
+
+    def plainly(
+        _context: object, _ledger: object, _stage: str, _leg: str, work: Callable[[], Report]
+    ) -> Report:
+        return work()
+
+    monkeypatch.setattr(gate, "run_gate", plainly)
+    with pytest.raises(Refused, match=r"legs 3\.12, 3\.14, 3\.15"):
+        gate.run("coverage", data.context)
 
 
 def test_a_pass_is_evidence_of_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
