@@ -112,8 +112,5 @@ def statement(
             rows.append(f"{piece}," + (f"  {piece.beside}" if piece.beside else ""))
         inside = "".join(f"{document.default_indent}{row}\n" for row in rows)
         line = f"from {module} import (\n{inside})"
-    parsed = cst.parse_statement(
-        line.replace("\n", document.default_newline) + document.default_newline,
-        config=document.config_for_parsing,
-    )
+    parsed = cst.parse_statement(f"{line}\n")
     return cst.ensure_type(parsed, cst.SimpleStatementLine)
