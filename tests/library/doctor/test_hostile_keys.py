@@ -50,7 +50,7 @@ async def test_key_of_another_type_is_told_and_other_inboxes_are_mended(
     report = await examine(client)
     assert (report.found, report.left, report.inboxes) == ({"wrong-type": 1, "ghost": 1}, 1, 2)
     [wrong] = [finding for finding in report.details if finding.kind == "wrong-type"]
-    assert wrong.place == key
+    assert (wrong.place, wrong.subject, report.repair) == (key, "inbox", True)
     assert await peek.raw("GET", key) == b"x"
 
 
@@ -73,6 +73,7 @@ async def test_key_that_becomes_another_type_meanwhile_changes_nothing(
 
     report = await examine(client, settle=settle)
     assert report.found["wrong-type"] == report.left == 1
+    assert "became another type meanwhile" in {finding.subject for finding in report.details}
     left = {key: await peek.raw("TYPE", key) for key in ("ao:queue:world:1", "ao:reserved:world:1")}
     if key in ("ao:inflight:world:1", "ao:reserved_deadlines:world:1"):
         return  # only the reservations' script touches them: the ghost is mended

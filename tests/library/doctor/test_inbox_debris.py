@@ -374,7 +374,12 @@ async def test_run_that_has_no_room_says_so_and_the_next_one_goes_on(
     client: aioredis.Redis, clock: ManualClock, peek: Peek, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Broken: a server full of debris takes all memory of the machine, or the rest goes unsaid."""
+    monkeypatch.setattr(examination, "MAX_SUSPECTS", 4)
+    for box in ("world:1", "world:2"):
+        await peek.raw("RPUSH", f"ao:queue:{box}", *(v0_entry(box, f"ghost-{n}") for n in range(2)))
+    assert (await examine(client, clock, repair=False)).found == {"ghost": 4}
     monkeypatch.setattr(examination, "MAX_SUSPECTS", 3)
+    await peek.raw("DEL", "ao:queue:world:1", "ao:queue:world:2")
     for box in ("world:1", "world:2"):
         await peek.raw("RPUSH", f"ao:queue:{box}", *(v0_entry(box, f"ghost-{n}") for n in range(2)))
     report = await examine(client, clock)
