@@ -431,13 +431,8 @@ def test_lost_connection_is_told_once_and_opened_again(
             assert await task is True
 
     run(monkeypatch, main)
-    assert (
-        caplog.messages
-        == [
-            "Lost the connection that wakes waiting receives (reset); until it is back each looks every 1.9 s"
-        ]
-        * 2
-    )
+    told = "Lost the connection that wakes waiting receives (reset); until it is back each looks every 1.9 s"
+    assert caplog.messages == [told, told]
 
 
 def test_next_wait_does_not_sit_out_the_pause_after_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,29 @@ class Desk:
         return self.still_ours
 
 
+class Registry:
+    """A registry that knows one agent."""
+
+    def __init__(self, *, draining: bool = False) -> None:
+        self.draining = draining
+        self.returns_through: object = None
+        self.listeners: list[Callable[[bool], None]] = []
+
+    def epoch_of(self, agent: AgentId) -> int | None:
+        return 7 if agent == WORLD else None
+
+    def return_leases_through(self, coordinator: object) -> None:
+        self.returns_through = coordinator
+
+    def on_draining(self, agent: AgentId, listener: Callable[[bool], None]) -> Callable[[], None]:
+        assert agent == WORLD
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    def is_draining(self, agent: AgentId) -> bool:
+        return agent == WORLD and self.draining
+
+
 class Bench:
     """A pump at work in virtual time; its handlers wait where they are told to."""
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.library.support.builders import WORLD, id_of
 from tests.library.support.virtual import VirtualLoop, in_virtual_time
-from tests.library.worker.bench import FOLLOW, Desk
+from tests.library.worker.bench import FOLLOW, Desk, Registry
 from tta_agent_coordination import AgentWorker, MessageType, ReceivedMessage, RedisMessageCoordinator
 from tta_agent_coordination._numbers import shown
 from tta_agent_coordination.messaging import FailureType
@@ -55,29 +55,6 @@ class Coordinator(Desk):
 
     def bind_leases(self, agent: AgentId, owner: Callable[[], int | None] | None) -> None:
         self.owners.append((agent, owner))
-
-
-class Registry:
-    """A registry that knows one agent."""
-
-    def __init__(self, *, draining: bool = False) -> None:
-        self.draining = draining
-        self.returns_through: object = None
-        self.listeners: list[Callable[[bool], None]] = []
-
-    def epoch_of(self, agent: AgentId) -> int | None:
-        return 7 if agent == WORLD else None
-
-    def return_leases_through(self, coordinator: object) -> None:
-        self.returns_through = coordinator
-
-    def on_draining(self, agent: AgentId, listener: Callable[[bool], None]) -> Callable[[], None]:
-        assert agent == WORLD
-        self.listeners.append(listener)
-        return lambda: self.listeners.remove(listener)
-
-    def is_draining(self, agent: AgentId) -> bool:
-        return agent == WORLD and self.draining
 
 
 def worker_on(desk: Desk, **options: Any) -> AgentWorker:  # noqa: ANN401 - whatever a worker takes
