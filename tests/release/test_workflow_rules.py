@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from release.rules import pins, release_graph, workflows
+from release.rules.workflow_model import read_workflow
 from tests.release.workflow_support import (
     FOLDER,
     ROOT,
@@ -274,6 +275,48 @@ def test_a_refusal_says_what_is_there(job: str, old: str, new: str, what: str) -
     assert "; ".join(problem.what for problem in found).startswith(what)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("timeout-minutes: 20", "timeout-minutes: 1"),
+        ("contents: read", "contents: none"),
+    ],
+)
+def test_the_least_that_is_allowed_is_allowed(old: str, new: str) -> None:
+    """A rule that refuses more than it says is worked around."""
+    assert judge("ci.yml", edit(text_of("ci.yml"), old, new, job="lint")) == []
+
+
+@pytest.mark.parametrize("key", ["ref", "repository", "token", "ssh-key", "path"])
+def test_a_checkout_of_something_else_is_refused(key: str) -> None:
+    """Whichever word leads it there."""
+    text = edit(text_of("ci.yml"), "          fetch-depth: 0\n", f"          {key}: x\n", job="lint")
+    assert f"the checkout's {key} is not the default" in [problem.what for problem in judge("ci.yml", text)]
+
+
+def test_every_job_is_looked_at_behind_one_that_is_refused() -> None:
+    """A person mends all of them in one go."""
+    text = text_of("ci.yml").replace("python -m nox -s", "make")
+    jobs = [
+        problem.what.split()[1] for problem in judge("ci.yml", text) if problem.rule == "workflow.one-session"
+    ]
+    assert jobs == [*read_workflow("ci.yml", text).jobs]
+    extra = "jobs:\n  more:\n    steps:\n      - run: ls\n"
+    text = edit(text_of("codeql.yml"), "      - name: Prepare\n", "      - run: ls\n      - name: Prepare\n")
+    found = judge("codeql.yml", edit(text, "jobs:\n", extra))
+    assert sum(problem.rule == "workflow.one-session" for problem in found) == 2
+
+
+def test_a_runner_that_is_refused_is_told_which_there_are() -> None:
+    """And that a matrix does not bring in others."""
+    text = edit(text_of("ci.yml"), "runs-on: ubuntu-latest", "runs-on: mine", job="lint")
+    (problem,) = judge("ci.yml", text)
+    assert (
+        problem.remedy
+        == "use one of ubuntu-latest, macos-latest, windows-latest, and no `include` in a matrix"
+    )
+
+
 def test_every_workflow_rule_is_seen_refusing() -> None:
     """No rule is there that could not fail."""
     assert {rule for rule, *_ in SPOILED} == workflows.RULES.keys()
@@ -323,6 +366,13 @@ def test_workflow_check_names_a_file_it_cannot_read(tmp_path: Path) -> None:
     }
     assert "workflow.local" in rules(found)
     assert all(problem.remedy for problem in found)
+    unreadable = {problem.where: problem.what for problem in found if problem.rule == "workflow.readable"}
+    assert unreadable[f"{SETUP}/action.yml: YAML"] == f"{SETUP}/action.yml: is not a mapping"
+    (folder / "release.yml").unlink()
+    gone = [
+        problem.where for problem in workflows.check(tmp_path) if "is not there or cannot" in problem.what
+    ]
+    assert gone == [f"{FOLDER}/release.yml: file"]
 
 
 def test_nox_line_knows_sessions_legs_and_words() -> None:
