@@ -23,6 +23,9 @@ from release.rehearsal.wire import Request, Response
 from tests.release.conftest import Drilled
 from tests.release.rehearsal.support import FACTS, METADATA, SDIST, SDIST_NAME, WHEEL, WHEEL_NAME, fields
 
+SERVED = INDEXES[IndexName.PYPI].simple_url.removesuffix("/simple")
+"""What the served addresses begin with."""
+
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 """One for all tests: making it is what takes time."""
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -331,7 +334,7 @@ async def test_a_provenance_is_served_where_the_page_says(counter: Counter) -> N
     files = counter.index.projects["demo-project"].files
     files[WHEEL_NAME] = replace(files[WHEEL_NAME], provenance=b'{"version": 1}')
     (shown,) = [file["provenance"] for file in (await counter.page())["files"]]
-    answer = await counter.ask("GET", str(shown).removeprefix("https://pypi.org"))
+    answer = await counter.ask("GET", str(shown).removeprefix(SERVED))
     assert (answer.status, answer.body) == (200, b'{"version": 1}')
     assert answer.headers["content-type"] == "application/vnd.pypi.integrity.v1+json"
 
@@ -436,8 +439,8 @@ async def test_a_signed_file_is_served_with_its_publishers_word(counter: Counter
     (publisher,) = counter.index.publishers
     assert asked == [({"version": 1}, publisher, WHEEL_NAME, hashlib.sha256(WHEEL).hexdigest())]
     (file,) = (await counter.page())["files"]
-    assert file["provenance"].startswith("https://pypi.org/integrity/")
-    path = file["provenance"].removeprefix("https://pypi.org")
+    assert file["provenance"].startswith(f"{SERVED}/integrity/")
+    path = file["provenance"].removeprefix(SERVED)
     assert (await counter.ask("GET", path)).body == serving.provenance(publisher, [{"version": 1}])
 
 
