@@ -8,7 +8,7 @@ import re
 from enum import Enum
 from importlib.resources import files
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -67,6 +67,13 @@ def test_prefix_that_makes_keys_ambiguous_is_refused(prefix: str) -> None:
     """Broken: a clear error at construction, not keys that nobody finds again."""
     with pytest.raises(ValueError, match="key_prefix"):
         _keys.clean_prefix(prefix)
+
+
+@pytest.mark.parametrize("prefix", [None, 7, b"ao"])
+def test_prefix_that_is_no_text_is_refused(prefix: object) -> None:
+    """Broken: an AttributeError of our inside, or keys that begin with something else."""
+    with pytest.raises(ValueError, match=re.escape(f"key_prefix {prefix!r} must not be empty")):
+        _keys.clean_prefix(cast("str", prefix))
 
 
 @given(st.tuples(PARTS, PARTS), st.tuples(PARTS, PARTS))
@@ -146,6 +153,13 @@ def test_agent_without_an_instance_has_the_inbox_of_v0() -> None:
 
     assert _keys.inbox_name(AgentId(type="world", instance=None)) == "world:default"
     assert _keys.inbox_name(AgentId.model_construct(type=Plain.WORLD, instance="1")) == "world_building:1"
+
+
+def test_what_names_no_agent_has_no_inbox() -> None:
+    """Broken: an AttributeError of our inside for a caller who passed a text."""
+    name: Any = "world:1"
+    with pytest.raises(ValueError, match=r"^an agent is named by an AgentId, not by a str$"):
+        _keys.inbox_name(name)
 
 
 def test_dedup_key_is_short_and_takes_any_text() -> None:

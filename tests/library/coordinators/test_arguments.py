@@ -275,6 +275,10 @@ MISTAKES: dict[str, tuple[Callable[[Any], Awaitable[object]], str]] = {
         lambda c: c.ack(WORLD, "res_1", then_send=(WORLD, MESSAGE)),
         "then_send must hold (recipient, message) pairs, not a AgentId",
     ),
+    "follow up with a text": (
+        lambda c: c.ack(WORLD, "res_1", then_send="ab"),
+        "then_send must be a list, not one str",
+    ),
     "follow up with three": (
         lambda c: c.ack(WORLD, "res_1", then_send=[(WORLD, MESSAGE, 1)]),
         "then_send must hold (recipient, message) pairs, not a tuple",

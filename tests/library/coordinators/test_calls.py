@@ -250,6 +250,15 @@ async def test_pipelines_answer_with_the_words_of_each_error(client: aioredis.Re
     assert calls._busy == {}
 
 
+async def test_scripts_go_in_pages_and_all_answer(
+    client: aioredis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: of more scripts than a pipeline holds, only the last page answers."""
+    monkeypatch.setattr(_calls, "PIPELINE_CALLS", 2)
+    answers = await Calls(client).run_many([(BOX if n % 2 else OTHER, leave) for n in range(5)])
+    assert [isinstance(answer, Reply) for answer in answers] == [True] * 5
+
+
 async def test_plain_commands_go_in_pages_and_answer_in_order(
     client: aioredis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

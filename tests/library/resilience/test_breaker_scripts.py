@@ -380,6 +380,14 @@ def test_foreign_message_is_not_taken_for_a_change(message: bytes) -> None:
     assert scripts.parse_change(message) is None
 
 
+def test_change_holds_the_longest_numbers_of_ours() -> None:
+    """Broken: a generation at its limit is taken for somebody else's; one past it is nobody's."""
+    changed = scripts.parse_change(f"open|{'9' * 18}|5|9|flow".encode())
+    assert changed is not None
+    assert changed[1].generation == 10**18 - 1
+    assert scripts.parse_change(f"open|1{'0' * 18}|5|9|flow".encode()) is None
+
+
 def test_change_carries_any_name() -> None:
     """Broken: a name with the separator in it is cut."""
     assert scripts.parse_change("open|7|5|9|work|flow:ü".encode()) == (
