@@ -1,12 +1,16 @@
 """The coverage stage adds up what ran and refuses what is under its floor."""
 
 import json
+import os
+import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from coverage import CoverageData
 
 from release.context import Context, Options
 from release.gates import coverage as gate
@@ -112,6 +116,33 @@ def test_legs_are_joined_apart_from_their_data(tmp_path: Path, monkeypatch: pyte
     assert not joined & {"elsewhere", *files}
     assert not Path(joined.pop()).parent.exists()
     assert {env["KEPT"] for env in data.given} == {"as it is"}
+
+
+@pytest.mark.parametrize(
+    "measured", ["src/tta_agent_coordination", "lib/site-packages/tta_agent_coordination", "release"]
+)
+def test_what_another_folder_measured_is_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: str
+) -> None:
+    """Each job of a workflow may have a working folder of its own, and only the last one joins."""
+    monkeypatch.delenv("COVERAGE_PROCESS_START", raising=False)
+    settings = tomllib.loads((Path(gate.__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    here, there = tmp_path / "here", tmp_path / "there"
+    mine = here / measured.replace("lib/site-packages", "src") / "model.py"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("CONSTANT = 1\n", encoding="utf-8")
+    paths = settings["tool"]["coverage"]["paths"].items()
+    lines = "\n".join(f"{name} = {json.dumps(patterns)}" for name, patterns in paths)
+    (here / "pyproject.toml").write_text(f"[tool.coverage.paths]\n{lines}\n", encoding="utf-8")
+    data = CoverageData(str(here / "leg"))
+    data.add_lines({str(there / measured / "model.py"): [1]})
+    data.write()
+    words = [sys.executable, "-m", "coverage"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    for step in (["combine", "--quiet", "leg"], ["json", "--quiet", "-o", "report.json"]):
+        subprocess.run([*words, *step], cwd=here, env=env, check=True)
+    files = json.loads((here / "report.json").read_text(encoding="utf-8"))["files"]
+    assert list(files) == [mine.relative_to(here).as_posix()]
 
 
 def test_each_package_is_held_against_its_own_floor(tmp_path: Path) -> None:
