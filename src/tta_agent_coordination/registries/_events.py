@@ -234,7 +234,7 @@ class PublisherRelay:
             publisher, "publish_agent_status_event", None
         )
         self._tasks = tasks
-        self._waiting: deque[tuple[AgentEvent, dict[str, Any]]] = deque(maxlen=BACKLOG)
+        self._waiting: deque[tuple[AgentId, AgentEvent, dict[str, Any]]] = deque(maxlen=BACKLOG)
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -247,16 +247,13 @@ class PublisherRelay:
             return
         if len(self._waiting) == BACKLOG:
             _log.warning("The event publisher is %d events behind; the oldest is dropped", BACKLOG)
-        self._waiting.append((event, metadata))
+        self._waiting.append((event.agent_id, event, metadata))
         if self._task is None or self._task.done():
             self._task = self._tasks.start(self._drain(self._publish), "publish agent events")
 
     async def _drain(self, publish: Callable[..., Awaitable[object]]) -> None:
         while self._waiting:
-            event, metadata = self._waiting.popleft()
-            agent_id = event.agent_id
-            if agent_id is None:  # pragma: no cover - not let in
-                continue
+            agent_id, event, metadata = self._waiting.popleft()
             try:
                 async with asyncio.timeout(PUBLISH_TIMEOUT_S):
                     await publish(
