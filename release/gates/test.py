@@ -29,6 +29,7 @@ __all__ = [
     "is_measured",
     "is_newest",
     "outcome_problems",
+    "own_leg",
     "read_junit",
     "run",
     "targets",
@@ -72,8 +73,11 @@ def run(stage: str, context: Context) -> Report:
 
     Evidence is recorded only for the whole suite with a real server: part of it, or the embedded Redis alone,
     proves less than a release claims.
+
+    Raises:
+        Refused: the leg asked for is not the Python that runs the stage, or the suite did not pass.
     """
-    leg = context.options.leg or f"{sys.version_info.major}.{sys.version_info.minor}"
+    leg = own_leg(context.options.leg)
     ledger = bound_or_none(context)
     counts_as_evidence = has_real_server() and not context.options.rest
     if ledger is not None and not counts_as_evidence:
@@ -81,6 +85,21 @@ def run(stage: str, context: Context) -> Report:
         context.console.print(f"  no evidence recorded: {why}")
     target = ledger if counts_as_evidence else None
     return run_gate(context, target, stage, leg, lambda: suite(context, ledger, leg))
+
+
+def own_leg(asked: str | None) -> str:
+    """The leg of the Python that runs this; another one asked for is refused: it would not be tested."""
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if asked not in (None, own):
+        raise Refused(
+            Problem(
+                rule="test.leg",
+                where=f"--leg {asked}",
+                what=f"Python {own} runs this stage, so the leg {asked} would be claimed without being run",
+                remedy="leave --leg out, or let `nox -s test` start each leg with its own Python",
+            )
+        )
+    return own
 
 
 def suite(context: Context, ledger: Ledger | None, leg: str) -> Report:

@@ -19,6 +19,9 @@ from tests.release.gates.support import ScriptedRunner, make_context
 from tests.release.ledger_support import create
 from tests.release.repo_support import Repo
 
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+OLDER = {HERE: "/a", "3.99": "/b"}
+"""Pythons of a machine where the one that runs these tests is not the newest."""
 PASSED = '<testcase classname="a" name="one"/>'
 SKIPPED = '<testcase classname="a" name="two"><skipped/></testcase>'
 FAILED = '<testcase classname="a" name="three"><failure/></testcase>'
@@ -101,12 +104,12 @@ def test_run_tests_the_wheel_it_built_and_says_that_nothing_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a ledger the suite still proves the installed wheel, not the source tree."""
-    monkeypatch.setattr(pythons, "found", lambda: {"3.12": "/a"})
+    monkeypatch.setattr(pythons, "found", lambda: {HERE: "/a"})
     leg = Leg(tmp_path, PASSED)
-    context, output = make_context(tmp_path, leg.runner, Options(leg="3.12", rest=("-k", "one")))
+    context, output = make_context(tmp_path, leg.runner, Options(leg=HERE, rest=("-k", "one")))
     report = gate.run("test", context)
     assert report.kind is Kind.DONE
-    assert "1 passed on Python 3.12" in report.sentence
+    assert f"1 passed on Python {HERE}" in report.sentence
     assert "no evidence recorded" in output.getvalue()
     installs = [words for words in leg.runner.asked if "install" in words]
     assert installs[0][-1].endswith("p-1-py3-none-any.whl")
@@ -119,7 +122,7 @@ def test_run_tests_the_wheel_it_built_and_says_that_nothing_is_recorded(
     assert not list((tmp_path / "report" / "coverage").glob("*.pid*")), (
         "the coverage stage would take it for a leg"
     )
-    assert leg.environment["COVERAGE_FILE"] == str(tmp_path / "report" / "coverage" / ".coverage.3.12")
+    assert leg.environment["COVERAGE_FILE"] == str(tmp_path / "report" / "coverage" / f".coverage.{HERE}")
     assert "TTA_REQUIRE_REDIS" not in set(leg.environment) - set(os.environ)
 
 
@@ -141,20 +144,20 @@ def test_only_the_newest_leg_is_traced_unless_it_is_for_a_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trace of the same code in every leg costs maintainers half a minute; a release leaves nothing out."""
-    monkeypatch.setattr(pythons, "found", lambda: {"3.12": "/a", "3.13": "/b"})
+    monkeypatch.setattr(pythons, "found", lambda: OLDER)
     leg = Leg(tmp_path, PASSED)
-    context, _ = make_context(tmp_path, leg.runner, Options(leg="3.12"))
+    context, _ = make_context(tmp_path, leg.runner, Options(leg=HERE))
     gate.run("test", context)
     assert not any("coverage" in words for words in leg.runner.asked)
-    assert gate.is_measured("3.13", None)
-    assert not gate.is_measured("3.12", create(tmp_path / "rehearsal"))
-    assert gate.is_measured("3.12", create(tmp_path / "release", mode=Mode.RELEASE))
+    assert gate.is_measured("3.99", None)
+    assert not gate.is_measured(HERE, create(tmp_path / "rehearsal"))
+    assert gate.is_measured(HERE, create(tmp_path / "release", mode=Mode.RELEASE))
 
 
 def test_run_hands_on_that_a_server_is_required(tmp_path: Path) -> None:
     """`--require-redis` that never reaches the fixtures requires nothing."""
     leg = Leg(tmp_path, PASSED)
-    context, _ = make_context(tmp_path, leg.runner, Options(leg="3.12", require_redis=True))
+    context, _ = make_context(tmp_path, leg.runner, Options(leg=HERE, require_redis=True))
     gate.run("test", context)
     assert leg.environment["TTA_REQUIRE_REDIS"] == "1"
 
@@ -164,11 +167,11 @@ def test_run_spreads_its_tests_over_the_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int | None, workers: str
 ) -> None:
     """Two workers at least: what one of them waits for, the other does not."""
-    monkeypatch.setattr(pythons, "found", lambda: {"3.12": "/a", "3.13": "/b"})
+    monkeypatch.setattr(pythons, "found", lambda: OLDER)
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     monkeypatch.setenv("KEPT", "as it is")
     leg = Leg(tmp_path, PASSED)
-    context, output = make_context(tmp_path, leg.runner, Options(leg="3.12"))
+    context, output = make_context(tmp_path, leg.runner, Options(leg=HERE))
     gate.run("test", context)
     tested = leg.runner.asked[-1]
     assert tested[:3] == [sys.executable, "-m", "pytest"]
@@ -176,19 +179,19 @@ def test_run_spreads_its_tests_over_the_cores(
     assert leg.environment["KEPT"] == "as it is"
     assert "  asking pytest for tests/library\n" in output.getvalue()
     assert (
-        "  testing p-1-py3-none-any.whl (a wheel built from the tree) on Python 3.12\n" in output.getvalue()
+        f"  testing p-1-py3-none-any.whl (a wheel built from the tree) on Python {HERE}\n"
+        in output.getvalue()
     )
 
 
 def test_run_reports_what_passed_and_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a word about the leg it is the Python that runs the stage."""
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    monkeypatch.setattr(pythons, "found", lambda: {"3.1": "/a", here: "/b"})
+    monkeypatch.setattr(pythons, "found", lambda: {"3.1": "/a", HERE: "/b"})
     monkeypatch.setattr(gate, "has_real_server", lambda: True)
     leg = Leg(tmp_path, PASSED, PASSED)
     report = gate.run("test", make_context(tmp_path, leg.runner)[0])
     assert report.kind is Kind.DONE
-    assert report.sentence == f"2 passed on Python {here}"
+    assert report.sentence == f"2 passed on Python {HERE}"
     assert [(each.what, each.found) for each in report.checked] == [
         ("candidate", "p-1-py3-none-any.whl, a wheel built from the tree, installed"),
         ("tests", "2 passed, 0 failed, 0 skipped"),
@@ -203,7 +206,8 @@ def test_run_reports_what_passed_and_on_what(tmp_path: Path, monkeypatch: pytest
     assert joined == [sys.executable, "-m", "coverage", "combine", "--quiet"]
     assert leg.joined["COVERAGE_FILE"] == leg.environment["COVERAGE_FILE"]
     monkeypatch.setattr(gate, "has_real_server", lambda: False)
-    report = gate.run("test", make_context(tmp_path, leg.runner, Options(leg="3.1"))[0])
+    monkeypatch.setattr(pythons, "found", lambda: OLDER)
+    report = gate.run("test", make_context(tmp_path, leg.runner, Options(leg=HERE))[0])
     assert [each.found for each in report.checked][2:] == [
         "NOT RUN: no redis-server here",
         "in the newest Python's leg",
@@ -214,14 +218,14 @@ def test_run_says_when_no_real_server_ran(tmp_path: Path, monkeypatch: pytest.Mo
     """A run on the embedded Redis alone must not read like one on a real server."""
     leg = Leg(tmp_path, PASSED)
     monkeypatch.setattr(gate, "has_real_server", lambda: False)
-    context, _ = make_context(tmp_path, leg.runner, Options(leg="3.12"))
+    context, _ = make_context(tmp_path, leg.runner, Options(leg=HERE))
     assert gate.run("test", context).sentence.endswith("real server: NOT RUN")
 
 
 def test_run_refuses_a_failing_suite(tmp_path: Path) -> None:
     """The stage's verdict is the suite's."""
     leg = Leg(tmp_path, PASSED, FAILED, code=1)
-    context, _ = make_context(tmp_path, leg.runner, Options(leg="3.12"))
+    context, _ = make_context(tmp_path, leg.runner, Options(leg=HERE))
     with pytest.raises(Refused, match="1 of 2 tests failed"):
         gate.run("test", context)
 
@@ -229,7 +233,7 @@ def test_run_refuses_a_failing_suite(tmp_path: Path) -> None:
 def test_run_refuses_when_the_suite_left_no_result(tmp_path: Path) -> None:
     """A runner that died before its first test proves nothing."""
     leg = Leg(tmp_path, code=3)
-    context, _ = make_context(tmp_path, leg.runner, Options(leg="3.12"))
+    context, _ = make_context(tmp_path, leg.runner, Options(leg=HERE))
     with pytest.raises(Refused, match="exit code was 3"):
         gate.run("test", context)
 
@@ -245,7 +249,7 @@ def test_run_refuses_a_tree_that_gives_no_wheel(tmp_path: Path, program: str, ru
         code, _ = leg.answer(words, env)
         return (1, "the backend said no") if program in words else (code, "")
 
-    context, _ = make_context(tmp_path, ScriptedRunner(answer), Options(leg="3.12"))
+    context, _ = make_context(tmp_path, ScriptedRunner(answer), Options(leg=HERE))
     with pytest.raises(Refused, match="the backend said no") as caught:
         gate.run("test", context)
     assert caught.value.problems[0].rule == rule
@@ -268,8 +272,8 @@ def test_run_records_the_whole_suite_on_a_real_server_only(
     wheel = repo.root / "dist" / "demo-0.1.0-py3-none-any.whl"
     wheel.write_bytes(b"wheel")
     head = repo.git("rev-parse", "HEAD")
-    create(repo.root / "ledger", commit=head, artifacts=(measure(wheel),), plan={"test": ("3.12",)})
-    stale = gate.coverage_file(repo.root, "3.12")
+    create(repo.root / "ledger", commit=head, artifacts=(measure(wheel),), plan={"test": (HERE,)})
+    stale = gate.coverage_file(repo.root, HERE)
     stale.parent.mkdir(parents=True)
     stale.with_name(f"{stale.name}.worker").touch()
     leg = Leg(repo.root, PASSED)
@@ -281,9 +285,24 @@ def test_run_records_the_whole_suite_on_a_real_server_only(
         return done.code, done.stdout
 
     context, output = make_context(
-        repo.root, ScriptedRunner(answer), Options(mode=Mode.REHEARSAL, leg="3.12", rest=rest)
+        repo.root, ScriptedRunner(answer), Options(mode=Mode.REHEARSAL, leg=HERE, rest=rest)
     )
     assert gate.run("test", context).kind is Kind.DONE
     assert said in output.getvalue()
-    assert Ledger.read(repo.root / "ledger").passed("test", "3.12") is (server and not rest)
+    assert Ledger.read(repo.root / "ledger").passed("test", HERE) is (server and not rest)
     assert list(stale.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("asked", ["3.99", "all"])
+def test_run_refuses_a_leg_that_is_not_the_running_python(tmp_path: Path, asked: str) -> None:
+    """Evidence for a Python that did not run is worse than none: nothing is tested, built or recorded."""
+    leg = Leg(tmp_path, PASSED)
+    with pytest.raises(Refused) as caught:
+        gate.run("test", make_context(tmp_path, leg.runner, Options(leg=asked))[0])
+    (problem,) = caught.value.problems
+    assert (problem.rule, problem.where) == ("test.leg", f"--leg {asked}")
+    assert (
+        problem.what
+        == f"Python {HERE} runs this stage, so the leg {asked} would be claimed without being run"
+    )
+    assert leg.runner.asked == []
