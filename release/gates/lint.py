@@ -40,17 +40,23 @@ class Tool:
     """Run in an empty folder, so that only what is installed can be found."""
 
 
-def _workflows(root: Path) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in (root / ".github" / "workflows").glob("*.yml"))
+def _read_by_github(root: Path) -> tuple[list[str], list[str]]:
+    """The workflows and actions below `.github`, as our own rules find them; either suffix counts."""
+    workflows: list[str] = []
+    actions: list[str] = []
+    for path in sorted((root / ".github").rglob("*.y*ml")):
+        if path.parent.name == "workflows":
+            workflows.append(path.relative_to(root).as_posix())
+        elif path.stem == "action":
+            actions.append(path.relative_to(root).as_posix())
+    return workflows, actions
 
 
 def tools(root: Path) -> list[Tool]:
     """Every linter of this project, slowest first."""
     python = (sys.executable, "-m")
     schema = (*python, "check_jsonschema", "--builtin-schema")
-    actions = sorted(
-        str(path.relative_to(root)) for path in (root / ".github" / "actions").glob("*/action.yml")
-    )
+    workflow_files, action_files = _read_by_github(root)
     return [
         Tool(
             name="pyright",
@@ -100,13 +106,13 @@ def tools(root: Path) -> list[Tool]:
         Tool(
             name="workflow schema",
             package="check-jsonschema",
-            command=(*schema, "vendor.github-workflows", *_workflows(root)),
+            command=(*schema, "vendor.github-workflows", *workflow_files),
             remedy=_EDIT,
         ),
         Tool(
             name="action schema",
             package="check-jsonschema",
-            command=(*schema, "vendor.github-actions", *actions),
+            command=(*schema, "vendor.github-actions", *action_files),
             remedy=_EDIT,
         ),
         Tool(

@@ -165,14 +165,15 @@ def test_a_tool_that_is_missing_is_a_finding(tmp_path: Path) -> None:
 
 
 def test_tools_look_at_every_workflow_and_action(tmp_path: Path) -> None:
-    """A new workflow file that no schema check reads would be unchecked in silence."""
-    for name in ("workflows/a.yml", "workflows/b.yml", "actions/setup/action.yml"):
+    """What GitHub reads, with either suffix, and no schema check does would be unchecked in silence."""
+    actions = ("actions/deep/er/action.yaml", "actions/setup/action.yml")
+    for name in ("workflows/a.yml", "workflows/action.yaml", "workflows/c.md", "other.yml", *actions):
         path = tmp_path / ".github" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     commands = {tool.name: tool.command for tool in gate.tools(tmp_path)}
-    assert commands["workflow schema"][-2:] == (".github/workflows/a.yml", ".github/workflows/b.yml")
-    assert commands["action schema"][-1] == ".github/actions/setup/action.yml"
+    assert commands["workflow schema"][5:] == (".github/workflows/a.yml", ".github/workflows/action.yaml")
+    assert commands["action schema"][5:] == tuple(f".github/{name}" for name in actions)
 
 
 def test_tools_change_nothing_and_look_at_what_is_there() -> None:
