@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -26,7 +25,6 @@ class Project:
     version: Version
     version_text: str
     """As written; the rules want it in PEP 440 normal form."""
-    requires_python: SpecifierSet
     urls: Mapping[str, str]
     """Label -> address, as written."""
 
@@ -45,8 +43,8 @@ class Project:
         """Read pyproject.toml.
 
         Raises:
-            Refused: with every problem: no such file, no TOML, a missing field, a version or specifier that
-                does not follow its specification.
+            Refused: with every problem: no such file, no TOML, a missing field, a version that does not
+                follow its specification.
         """
         try:
             table = tomllib.loads((root / FILE).read_text(encoding="utf-8"))
@@ -58,23 +56,19 @@ class Project:
         fields = cast("dict[str, object]", project) if isinstance(project, dict) else {}
         texts: dict[str, str] = {}
         problems: list[Problem] = []
-        for key in ("name", "version", "requires-python"):
+        for key in ("name", "version"):
             value = fields.get(key)
             if isinstance(value, str) and value:
                 texts[key] = value
             else:
                 problems.append(
-                    _problem(f"[project] {key} is not a text", "write it there; none of them is dynamic")
+                    _problem(f"[project] {key} is not a text", "write it there; neither of them is dynamic")
                 )
-        version, requires = Version("0"), SpecifierSet()
+        version = Version("0")
         try:
             version = Version(texts.get("version", "0"))
         except InvalidVersion as error:
             problems.append(_problem(str(error), "write the version as PEP 440 says, for example 0.2.0"))
-        try:
-            requires = SpecifierSet(texts.get("requires-python", ""))
-        except InvalidSpecifier as error:
-            problems.append(_problem(str(error), "write requires-python as PEP 440 says, for example >=3.12"))
         if problems:
             raise Refused(*problems)
         urls = fields.get("urls")
@@ -82,7 +76,6 @@ class Project:
             name=texts["name"],
             version=version,
             version_text=texts["version"],
-            requires_python=requires,
             urls=cast("dict[str, str]", urls) if isinstance(urls, dict) else {},
         )
 

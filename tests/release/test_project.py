@@ -22,7 +22,6 @@ def test_names_follow_from_the_project(tmp_path: Path) -> None:
     assert (project.name, project.normalised) == ("Demo.Project", "demo-project")
     assert (project.version, project.version_text) == (Version("0.1.0"), "0.1.0")
     assert project.tag == "v0.1.0"
-    assert str(project.requires_python) == ">=3.12"
     assert project.urls == {"Source": "https://code.example.org/demo"}
 
 
@@ -43,11 +42,11 @@ def test_a_project_without_addresses_has_none(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("[project", ["not TOML"]),
-        ("", ["name", "version", "requires-python"]),
-        ("project = 1", ["name", "version", "requires-python"]),
-        ('[project]\nname = ""\nversion = 1\nrequires-python = ">=3"', ["name", "version"]),
-        ('[project]\nname = "x"\ndynamic = ["version"]\nrequires-python = ">=3"', ["version"]),
-        ('[project]\nname = "x"\nversion = "one"\nrequires-python = "new"', ["'one'", "'new'"]),
+        ("", ["name", "version"]),
+        ("project = 1", ["name", "version"]),
+        ('[project]\nname = ""\nversion = 1', ["name", "version"]),
+        ('[project]\nname = "x"\ndynamic = ["version"]', ["version"]),
+        ('[project]\nname = "x"\nversion = "one"', ["'one'"]),
     ],
 )
 def test_every_problem_is_named(tmp_path: Path, text: str, says: list[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from release import pythons
+from release.rules.metadata import Declared
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,17 @@ def test_found_works_from_any_folder(tmp_path: Path) -> None:
 def test_found_and_absent_are_the_whole_matrix() -> None:
     """A Python that is neither found nor named as absent would be left out in silence."""
     assert sorted([*pythons.found(), *pythons.absent()]) == sorted(pythons.SUPPORTED)
+
+
+def test_the_matrix_is_what_the_package_promises() -> None:
+    """A promised Python that no leg runs is a promise nobody checks; pip refuses one that is not promised."""
+    declared = Declared.read((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    kind = "Programming Language :: Python :: 3."
+    promised = {name.rpartition(" ")[2] for name in declared.classifiers if name.startswith(kind)}
+    assert promised == {*pythons.SUPPORTED}
+    oldest = int(pythons.SUPPORTED[0].partition(".")[2])
+    admitted = [version for version in range(100) if declared.requires_python.contains(f"3.{version}.0")]
+    assert admitted == [*range(oldest, 100)]
 
 
 def test_find_takes_the_newest_patch_of_a_version_manager(
