@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _LOOKS_A_RENEWAL = 4
 """How often the thread looks at its leases between two renewals of one."""
+_SHORTEST_LOOK_S = 0.005
+"""What lies between two looks at least, seconds, however short the lease is."""
 _LONGEST_TRY_S, _SHORTEST_TRY_S = 5.0, 0.2
 """How long one renewal may wait for the server, seconds; in between, as long as from one to the next."""
 
@@ -96,7 +98,8 @@ class LeaseKeeper:
             self._thread.join()
 
     def _work(self) -> None:
-        while not self._closing.wait(self._interval_s / _LOOKS_A_RENEWAL):
+        pause_s = max(_SHORTEST_LOOK_S, self._interval_s / _LOOKS_A_RENEWAL)
+        while not self._closing.wait(pause_s):
             due = self._due()
             if not due:
                 continue

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _LAST_WORDS_S = 2.0
 """What cancelled handlers get to come to their end, and the last settlements to be sent, seconds."""
+_SHORTEST_LOOK_S = 0.005
+"""What lies between two looks at the loop at least, seconds, however short the lease is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ class Pump:
         loop, half = asyncio.get_running_loop(), self._limits.visibility_timeout / 2
         while True:
             self._looked_at = loop.time()
-            await asyncio.sleep(half / 2)
+            await asyncio.sleep(max(_SHORTEST_LOOK_S, half / 2))
             if loop.time() - self._looked_at >= half:
                 self._doubt_until = loop.time() + half
 

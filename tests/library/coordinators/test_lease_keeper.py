@@ -69,8 +69,8 @@ class Bench:
         self.clock = ManualClock(START_US)
         self.keeper = self.another()
 
-    def another(self) -> LeaseKeeper:
-        made = LeaseKeeper(cast("BlockingClient", self.store), BOX, lease_us=LEASE_US, clock=self.clock)
+    def another(self, lease_us: int = LEASE_US) -> LeaseKeeper:
+        made = LeaseKeeper(cast("BlockingClient", self.store), BOX, lease_us=lease_us, clock=self.clock)
         made._closing = cast("threading.Event", self)
         return made
 
@@ -106,6 +106,19 @@ def test_lease_is_renewed_every_third_of_its_length(bench: Bench) -> None:
     bench.keeper.keep("res_1", 60)
     assert bench.look(13) == [(4.0, "res_1"), (8.0, "res_1"), (12.0, "res_1")]
     assert bench.waited == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("lease_us", "pause_s", "renewals"), [(1, 0.005, 5), (60_000, 0.005, 1), (120_000, 0.01, 1)]
+)
+def test_thread_takes_a_breath_however_short_the_lease(
+    bench: Bench, lease_us: int, pause_s: float, renewals: int
+) -> None:
+    """Broken: a lease of microseconds keeps a core busy with looking, and the server with renewing."""
+    bench.keeper = bench.another(lease_us)
+    bench.keeper.keep("res_1", 60)
+    assert len(bench.look(5)) == renewals
+    assert bench.waited == {pause_s}
 
 
 def test_slow_renewal_does_not_put_off_the_next(bench: Bench) -> None:

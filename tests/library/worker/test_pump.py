@@ -492,3 +492,24 @@ def test_doubt_ends_half_a_lease_after_the_block() -> None:
         assert bench.desk.asked("extend") == [("extend", WORLD, "res_1", 8)]
 
     run(main)
+
+
+@pytest.mark.parametrize(("lease_s", "looks"), [(0.004, 200), (0.02, 200), (0.08, 50)])
+def test_watch_takes_a_breath_however_short_the_lease(
+    monkeypatch: pytest.MonkeyPatch, lease_s: float, looks: int
+) -> None:
+    """Broken: with a lease of microseconds a worker that waits for work leaves the loop no rest."""
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(seconds)
+
+    async def main(_bench: Bench) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "sleep", noted)
+            await sleep(1)
+
+    run(main, visibility_timeout=lease_s)
+    assert len(slept) == pytest.approx(looks, abs=1)
