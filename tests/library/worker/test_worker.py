@@ -309,6 +309,7 @@ async def test_stopping_waits_for_handlers_and_releases_what_was_not_begun(
     await send_ids(coordinator, ["message-1", "message-2", "message-3"])
     worker = AgentWorker(WORLD, coordinator, handlers={None: seen})
     async with worker:
+        await eventually("the first is begun", lambda: seen.running == 1)
         await eventually("one is held ready", lambda: reserved(coordinator, 2))
         worker.stop()
         closing = asyncio.ensure_future(worker.aclose())
