@@ -64,20 +64,20 @@ class Project:
                 problems.append(
                     _problem(f"[project] {key} is not a text", "write it there; neither of them is dynamic")
                 )
-        version = Version("0")
+        urls = fields.get("urls")
         try:
             version = Version(texts.get("version", "0"))
         except InvalidVersion as error:
             problems.append(_problem(str(error), "write the version as PEP 440 says, for example 0.2.0"))
-        if problems:
-            raise Refused(*problems)
-        urls = fields.get("urls")
-        return cls(
-            name=texts["name"],
-            version=version,
-            version_text=texts["version"],
-            urls=cast("dict[str, str]", urls) if isinstance(urls, dict) else {},
-        )
+        else:
+            if not problems:
+                return cls(
+                    name=texts["name"],
+                    version=version,
+                    version_text=texts["version"],
+                    urls=cast("dict[str, str]", urls) if isinstance(urls, dict) else {},
+                )
+        raise Refused(*problems)
 
 
 def _problem(what: str, remedy: str) -> Problem:
