@@ -2,7 +2,8 @@
 
 An index names an inbox before the first write to it, so a crash in between leaves a name without an inbox and
 never an inbox without a name. Names are not removed: an index says where to look, the inbox itself says what
-is there.
+is there. With hash tags the index may lie on another node of a cluster than the inbox: a failover there
+loses a name alone, so names are given again from time to time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _MAX_PAGES = 1_000
 _PAGE = 1_000
 _MEMO = 100_000
 """Inbox names a coordinator remembers as indexed; beyond it forgets them all and names them again."""
+_NAMED_FOR_S = 600.0
+"""How long a name counts as indexed where only the index tells of the inbox, seconds."""
 _SCAN_SUBSCRIPTIONS_EVERY_S = 60.0
 
 
@@ -35,12 +38,20 @@ class Discovery:
         self._prefix = prefix
         self._hash_tags = hash_tags
         self._indexed: set[str] = set()
+        self._indexed_since = time.monotonic()
         self._cursors: dict[str, int] = {}
         self._policy_checked = False
         self._subscriptions_scanned_at: float | None = None
 
     async def register(self, boxes: Iterable[_keys.Inbox]) -> None:
-        """Name inboxes in the index before the first write to them by this process."""
+        """Name inboxes in the index before the first write to them by this process.
+
+        With hash tags no scan finds what the index lost: there they are named again, ten minutes later at the
+        earliest, by the next write to them.
+        """
+        if self._hash_tags and (now := time.monotonic()) - self._indexed_since >= _NAMED_FOR_S:
+            self._indexed.clear()
+            self._indexed_since = now
         new = {box.name for box in boxes} - self._indexed
         if not new:
             return

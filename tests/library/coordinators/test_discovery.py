@@ -57,6 +57,47 @@ async def test_inbox_is_named_once_before_its_first_message(
     await drain(coordinator, NARRATIVE)
 
 
+async def test_name_that_a_failover_lost_is_given_again(
+    client: aioredis.Redis, make_coordinator: MakeCoordinator, peek: Peek, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: on a cluster nobody recovers what an inbox held whose name was lost, or sends cost more."""
+    now = 1_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    coordinator = make_coordinator(client=client, hash_tags=True)
+
+    async def sent_to(*agents: AgentId) -> list[str]:
+        with noting(client) as sent:
+            for agent in agents:
+                await coordinator.send_message(INPUT, agent, make_message())
+        return named(sent)
+
+    assert await sent_to(WORLD, NARRATIVE, WORLD) == ["world:1", "narrative:1"]
+    await peek.raw("DEL", "ao:inboxes")
+    now += 599.5
+    assert await sent_to(WORLD, NARRATIVE) == []
+    now += 0.5
+    assert await sent_to(WORLD, WORLD) == ["world:1"]
+    now += 599.5
+    assert await sent_to(WORLD, NARRATIVE) == ["narrative:1"]
+    assert await peek.raw("SMEMBERS", "ao:inboxes") == {b"world:1", b"narrative:1"}
+    await peek.raw("FLUSHALL")
+
+
+async def test_name_is_given_once_where_a_scan_finds_the_inbox_too(
+    client: aioredis.Redis, make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: each inbox costs a command every ten minutes for nothing."""
+    now = 1_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    coordinator = make_coordinator(client=client)
+    with noting(client) as sent:
+        await coordinator.send_message(INPUT, WORLD, make_message())
+        now += 1_000
+        await coordinator.send_message(INPUT, WORLD, make_message())
+    assert named(sent) == ["world:1"]
+    await drain(coordinator)
+
+
 async def test_memory_of_names_is_bounded(
     client: aioredis.Redis, make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
