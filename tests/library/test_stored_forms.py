@@ -50,7 +50,7 @@ SCORES = st.sampled_from(
 )
 NOTES = st.sampled_from([b"", b"|", b"9|x||", b"5|1||", b"1|99999999999999999999||0|1", b"\xff", b"poison|"])
 CLOCKS = st.none() | st.sampled_from(
-    [b"", b"junk", b"-1", b"inf", b"nan", b"1e400", b"9007199254740993", b"\xff"]
+    [b"", b"junk", b"-1", b"inf", b"nan", b"1e400", b"9007199254740991", b"9007199254740993", b"\xff"]
 )
 STORES = st.fixed_dictionaries(
     {

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.library.conftest import MakeCoordinator
-from tests.library.support.builders import INPUT, WORLD, drain, make_message, send_ids, take
+from tests.library.support.builders import INPUT, NARRATIVE, WORLD, drain, id_of, make_message, send_ids, take
 from tests.library.support.peek import Peek
 from tta_agent_coordination import FailureType, MessagePriority, RedisMessageCoordinator
 from tta_agent_coordination.testing import ManualClock
@@ -43,6 +43,34 @@ async def test_order_survives_a_clock_that_steps_back(
     clock.advance(-3_600)
     await coordinator.send_message(INPUT, WORLD, make_message("message-3"))
     assert await drain(coordinator) == ["message-1", "message-2", "message-3"]
+
+
+@pytest.mark.parametrize("held", [2**53 - 2, 2**53 - 1, 2**53])
+async def test_last_score_at_the_end_of_whole_numbers_hides_no_message(
+    coordinator: RedisMessageCoordinator, peek: Peek, held: int
+) -> None:
+    """Broken: what is sent behind a clock that somebody set is not received before the year 2255."""
+    await peek.raw("SET", peek.key("clock", WORLD), held)
+    sent = await send_ids(coordinator, ["message-1", "message-2"])
+    await coordinator.send_many(INPUT, WORLD, [make_message("message-3"), make_message("message-4")])
+    first = await take(coordinator)
+    follow_ups = [(WORLD, make_message("message-5")), (WORLD, make_message("message-6"))]
+    assert await coordinator.ack(WORLD, first.token, then_send=follow_ups)
+    rest = await drain(coordinator)
+    assert sorted([id_of(first) or "", *rest]) == [*sent, *(f"message-{n}" for n in range(3, 7))]
+
+
+@pytest.mark.parametrize("held", [2**53 - 1, 2**53])
+async def test_follow_up_behind_the_end_of_whole_numbers_is_not_hidden(
+    coordinator: RedisMessageCoordinator, peek: Peek, held: int
+) -> None:
+    """Broken: a follow-up is the last thing that is sent to an inbox, and nobody gets it."""
+    await send_ids(coordinator, ["message-1"])
+    await peek.raw("SET", peek.key("clock", NARRATIVE), held)
+    first = await take(coordinator)
+    follow_up = make_message("message-2", recipient=NARRATIVE)
+    assert await coordinator.ack(WORLD, first.token, then_send=[(NARRATIVE, follow_up)])
+    assert await drain(coordinator, NARRATIVE) == ["message-2"]
 
 
 async def test_order_is_by_due_time_for_delayed_messages(

@@ -40,7 +40,7 @@ if not held then return remember('lost', '') end
 local targets = {}
 for base = 11, #KEYS - 1, 7 do
   local last = tonumber(redis.call('GET', KEYS[base + 2]) or '0') or 0
-  if not (last >= 0 and last < 9007199254740992) then last = 0 end
+  if not (last >= 0 and last <= 9007199254740992) then last = 0 end
   local levels = {['9'] = KEYS[base + 3], ['5'] = KEYS[base + 4], ['1'] = KEYS[base + 5]}
   local depth = redis.call('HLEN', KEYS[base + 1]) + redis.call('ZCARD', levels['9'])
     + redis.call('ZCARD', levels['5']) + redis.call('ZCARD', levels['1'])
