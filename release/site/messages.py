@@ -27,7 +27,7 @@ __all__ = [
 
 _LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
 _LOGGER = re.compile(r"^(\w+)(?:: [\w.]+)? = logging\.getLogger\(", re.MULTILINE)
-_LEVEL = re.compile(r"logging\.([A-Z]+)")
+_LEVEL = re.compile(r"logging\.([a-z]+)")
 _FILLED = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[sdrgfx]")
 """Where a line for the log takes its next argument."""
 
@@ -118,7 +118,7 @@ def logged_in(module: str, source: str) -> list[Logged]:
     for call in _calls(module, source):
         match call.node:
             case ast.Call(func=ast.Attribute(value=logger, attr="log"), args=[level, *told]) if told:
-                kind = " or ".join(dict.fromkeys(_LEVEL.findall(ast.unparse(level)))).lower()
+                kind = " or ".join(dict.fromkeys(_LEVEL.findall(ast.unparse(level).lower())))
             case ast.Call(func=ast.Attribute(value=logger, attr=kind), args=[_, *_] as told) if (
                 kind in _LEVELS
             ):
@@ -161,7 +161,7 @@ def kinds_in(source: str) -> list[Stated]:
         if ast.unparse(call.node.func) == "Kind":
             fields = {each.arg: call.text(each.value) for each in call.node.keywords}
             remedy = fields.get("mending") or "a person has to look"
-            found.append(Stated(rule=fields["name"] or "", where="", what=fields["what"], remedy=remedy))
+            found.append(Stated(rule=fields["name"], where="", what=fields["what"], remedy=remedy))
     return found
 
 
@@ -197,7 +197,7 @@ def _names_rule(call: ast.Call, kind: str) -> bool:
 
 def _template(helper: ast.FunctionDef, kind: str) -> ast.Call | None:
     """The call that makes what a helper returns; None for a function whose callers fill in nothing."""
-    returns = "" if helper.returns is None else ast.unparse(helper.returns)
+    returns = helper.returns and ast.unparse(helper.returns)
     if returns not in (kind, f"Iterator[{kind}]"):
         return None
     handed = {each.arg for each in (*helper.args.args, *helper.args.kwonlyargs)}

@@ -71,7 +71,7 @@ class Discovery:
         except STORE_ERRORS:
             return
         facts = cast("dict[str, object]", memory) if isinstance(memory, dict) else {}
-        policy = facts.get("maxmemory_policy", "noeviction")
+        policy = facts.get("maxmemory_policy")
         if isinstance(policy, str) and policy != "noeviction":
             logger.warning(
                 "Redis may evict messages: maxmemory-policy is %s; set it to noeviction so that a full "

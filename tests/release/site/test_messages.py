@@ -1,5 +1,7 @@
 """Messages read from source: what the library raises, logs and says, and what checks state."""
 
+import pytest
+
 from release.site import errors, messages
 from release.site.messages import Logged, Raised, Said, Stated
 
@@ -64,6 +66,9 @@ def images(workspace) -> Iterator[Finding]:
 
 def _unfit(path, *, rule) -> Iterator[Finding]:
     yield Finding(rule=rule, file=path, what="does not fit", remedy="correct it")
+
+def _named(what) -> Iterator[Finding]:
+    yield Finding(rule="python.name", file=path, what=what, remedy="write a name")
 """
 
 TOOLS = """
@@ -77,9 +82,11 @@ def _other() -> Problem:
 
 def check(name):
     remedy = "write a name"
+    console.print(name)
     if not name:
         raise Refused(_problem("name", what="is empty", remedy=remedy))
     yield Problem(rule="tool.direct", where=name, what=f"{name} is wrong", remedy=AGAIN)
+    yield Problem(rule="tool.bare", **facts)
 """
 
 
@@ -91,6 +98,43 @@ def test_raised_messages_show_what_is_filled_in_by_name() -> None:
         Raised(error="DownError", message="{str(error)}", where="m.mapped"),
         Raised(error="LostError", message="{str(error)}", where="m.mapped"),
         Raised(error="_UsageError", message="which server?", where="m.mapped"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "LIMIT = 'nine'\n\ndef check(n):\n    hint = {}\n    raise ValueError(hint)",
+        "LIMIT = 'nine'\nhint = {}\nraise ValueError(hint)",
+    ],
+    ids=["a function's", "the module's"],
+)
+@pytest.mark.parametrize(
+    ("assigned", "shown"),
+    [
+        ("'at most ' + LIMIT", "at most nine"),
+        ("LIMIT + ' at most'", "nine at most"),
+        ("compute() + ' more'", "{compute()} more"),
+        ("'more ' + compute()", "more {compute()}"),
+        ("'odd' if n else compute()", "odd | {compute()}"),
+        ("compute() if n else 'odd'", "{compute()} | odd"),
+        ("LIMIT if n else 'odd'", "nine | odd"),
+        ("'odd' if n else LIMIT", "odd | nine"),
+        ("compute()", "{hint}"),
+        ("compute() + compute()", "{hint}"),
+    ],
+)
+def test_text_that_a_name_holds_is_put_together(source: str, assigned: str, shown: str) -> None:
+    """What a reader of the page sees is what a user of the library sees."""
+    [raised] = messages.raised_in("m", source.format(assigned))
+    assert raised.message == shown
+
+
+def test_name_that_is_assigned_anew_is_read_as_it_was() -> None:
+    """A line that takes a name's text and assigns the name still shows that text."""
+    source = "def check(n):\n    error = 'is gone'\n    error = LookupError(error)\n    raise error\n"
+    assert messages.raised_in("m", source) == [
+        Raised(error="LookupError", message="is gone", where="m.check")
     ]
 
 
@@ -118,6 +162,7 @@ def test_findings_are_read_with_the_rule_that_a_caller_names() -> None:
     assert messages.findings_in(CHECKS) == [
         Stated(rule="python.image", where="{path}", what="is old", remedy="take a newer one"),
         Stated(rule="python.file", where="{path}", what="does not fit", remedy="correct it"),
+        Stated(rule="python.name", where="{path}", what="{what}", remedy="write a name"),
     ]
     assert messages.problems_in(CHECKS) == []
 
@@ -136,6 +181,7 @@ def test_stated_problems_are_read_through_helpers() -> None:
         Stated(rule="tool.passed-on", where="here", what="is odd", remedy="run it again"),
         Stated(rule="tool.name", where="here", what="is empty", remedy="write a name"),
         Stated(rule="tool.direct", where="{name}", what="{name} is wrong", remedy="run it again"),
+        Stated(rule="tool.bare", where="", what="", remedy=""),
     ]
 
 
