@@ -139,10 +139,9 @@ def parse(argv: Sequence[str]) -> tuple[str, Options]:
 
 def _count(text: str) -> int:
     """A number of things, at least one."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
 
 
 def main(argv: Sequence[str], *, root: Path | None = None, console: Console | None = None) -> int:

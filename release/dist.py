@@ -36,10 +36,11 @@ def keep(
         if not context.dist.exists():
             _place(context, made)
         return ledger
-    if decision is Build.SET_ASIDE and ledger is not None:
-        _aside(context, context.ledger, label=ledger.opening.commit[:12])
+    label = "unknown"
+    if ledger is not None:
+        label = ledger.opening.commit[:12]
+        _aside(context, context.ledger, label=label)
     if context.dist.exists() and dist_problems(context.dist, opening.artifacts):
-        label = ledger.opening.commit[:12] if ledger is not None else "unknown"
         _aside(context, context.dist, label=label)
     if not context.dist.exists():
         _place(context, made)

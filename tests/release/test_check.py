@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from release import check
-from release.__main__ import main, parse
+from release.__main__ import main
 from release.context import Options
 from release.model import Kind, Refused
 from release.rehearsal import archives, minting, rules, uploads
@@ -118,14 +118,3 @@ def test_command_line_hands_files_on(tmp_path: Path, capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     assert "not checked (" in said
     assert said.rstrip().endswith("PyPI would take them as files")
-
-
-def test_stages_take_only_the_words_they_know(capsys: pytest.CaptureFixture[str]) -> None:
-    """`build dist/x.whl` or two versions are mistakes, not something to ignore."""
-    assert parse(["prepare", "0.2.0"])[1].version == "0.2.0"
-    assert parse(["check", "a.whl", "b.whl"])[1].words == ("a.whl", "b.whl")
-    for words in (["build", "a.whl"], ["prepare", "0.2.0", "0.3.0"]):
-        with pytest.raises(SystemExit) as caught:
-            parse(words)
-        assert caught.value.code == 2
-    assert "takes one word" in capsys.readouterr().err

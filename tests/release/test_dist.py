@@ -78,7 +78,9 @@ def test_a_comparison_that_does_not_fit_names_the_member(context: Context) -> No
     with pytest.raises(Refused) as caught:
         kept(context, Build.COMPARE, first, OTHER)
     assert set(rules(caught.value.problems)) == {"build.same-bytes"}
-    assert any("demo/__init__.py differs from byte 0" in problem.what for problem in caught.value.problems)
+    told = [problem.what for problem in caught.value.problems]
+    assert any("demo/__init__.py differs from byte 0" in what for what in told)
+    assert any(what.endswith("(first: dist/, second: made now)") for what in told)
     assert read(context.dist) == FILES
 
 
@@ -119,12 +121,24 @@ def test_a_dist_that_is_gone_is_made_again(context: Context) -> None:
     assert read(context.dist) == FILES
 
 
+def test_other_bytes_do_not_take_the_place_of_a_dist_that_is_gone(context: Context) -> None:
+    """Nothing stands there to compare with: the ledger's digests still say what was built."""
+    first = kept(context, Build.OPEN, None, FILES)
+    context.dist.rename(context.root / "gone")
+    with pytest.raises(Refused) as caught:
+        kept(context, Build.COMPARE, first, OTHER)
+    assert rules(caught.value.problems) == ["build.same-bytes"]
+    assert folders(context.root) == ["ledger"]
+
+
 def test_a_dist_that_cannot_be_written_is_said(context: Context) -> None:
     """A full disk, or as here a file in the way: a reason, no traceback, and nothing half-written stands."""
     (context.root / "dist.new").write_text("in the way")
     with pytest.raises(Refused) as caught:
         kept(context, Build.OPEN, None, FILES)
-    assert rules(caught.value.problems) == ["build.dist-written"]
+    assert [(problem.rule, problem.where) for problem in caught.value.problems] == [
+        ("build.dist-written", "dist/")
+    ]
     assert folders(context.root) == ["dist.new"]
     (context.root / "dist.new").unlink()
     kept(context, Build.OPEN, None, FILES)

@@ -5,7 +5,9 @@ import errno
 import importlib
 import io
 import os
+import re
 import sys
+import traceback
 import types
 from pathlib import Path
 
@@ -14,7 +16,11 @@ from rich.console import Console
 
 from release import __main__ as cli
 from release.context import Context, Options
+from release.ledger import Ledger
 from release.model import Checked, Kind, Mode, Problem, Refused, Report
+from release.runner import LocalRunner
+from release.summaries import VARIABLE
+from tests.release.ledger_support import create
 
 FLAGS = ("fast", "again", "changed", "evidence", "require_redis")
 
@@ -60,18 +66,22 @@ def test_done_prints_what_was_checked_and_ends_with_the_result(
     assert lines == ["  moon  full", "RESULT done lint: all is well"]
 
 
-def test_brackets_are_printed_as_they_are(
+def test_what_a_stage_prints_is_shown_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A quoted text or an extra's name is neither swallowed nor coloured."""
+    """An extra's name is not swallowed, a number not coloured, a long line not broken in two."""
+    line = "  [red]pkg[embedded] 42 " + "long " * 60
 
     def run(_stage: str, context: Context) -> Report:
-        context.console.print("  [red]pkg[embedded]")
+        context.console.print(line)
         return Report(kind=Kind.DONE, sentence="[b]fine[/b]")
 
     install_stage(monkeypatch, run)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     assert cli.main(["lint"], root=tmp_path) == 0
-    assert capsys.readouterr().out == "  [red]pkg[embedded]\nRESULT done lint: [b]fine[/b]\n"
+    assert capsys.readouterr().out == f"{line}\nRESULT done lint: [b]fine[/b]\n"
 
 
 def test_what_a_terminal_would_obey_is_written_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +193,8 @@ def test_other_errors_are_defects_and_shown_whole(
     assert code == Kind.REFUSED
     assert lines[0] == "Traceback (most recent call last):"
     assert any("raise error" in line for line in lines)
-    assert f"PROBLEM {type(error).__name__}: {str(error) or 'says nothing'} [main.defect]" in lines
+    place = lines.index(f"PROBLEM {type(error).__name__}: {str(error) or 'says nothing'} [main.defect]")
+    assert lines[place - 1] == "".join(traceback.format_exception_only(error)).rstrip()
     told = f"{type(error).__name__}, which no stage expects; shown whole above"
     assert lines[-1] == f"RESULT refused lint: {told}"
 
@@ -222,7 +233,7 @@ def test_missing_library_is_named_with_the_way_out(
     assert cli.main(["lint"]) == Kind.USAGE
     said = capsys.readouterr().out
     assert said.splitlines()[-1] == "RESULT usage lint: this Python lacks what the stage needs"
-    assert "has no module 'no_such_library'" in said
+    assert "has no module 'no_such_library', which stage lint needs [main.environment]" in said
     assert "run the stage as its nox session" in said
 
 
@@ -231,6 +242,7 @@ def test_missing_library_is_named_with_the_way_out(
     [
         ("", {}),
         ("--fast --again --changed --evidence --require-redis", dict.fromkeys(FLAGS, True)),
+        ("--kills 1 --messages 1", {"kills": 1, "messages": 1}),
         ("--kills 3 --messages 40 --at-most 5", {"kills": 3, "messages": 40, "at_most": 5}),
         ("--sample", {"sample": 30}),
         ("--sample 7 --shard 1/4", {"sample": 7, "shard": "1/4"}),
@@ -255,6 +267,7 @@ def test_a_stage_is_handed_what_was_asked(
     (context,) = handed
     assert context.options == Options(**found)  # pyright: ignore[reportArgumentType] - named by the table
     assert context.root == tmp_path
+    assert isinstance(context.runner, LocalRunner)
     assert context.now().utcoffset() == dt.timedelta()
 
 
@@ -269,6 +282,48 @@ def test_an_option_that_cannot_be_meant_is_a_usage_error(words: str) -> None:
     assert caught.value.code == 2
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "x", ""])
+def test_a_count_that_is_none_is_quoted(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who sees the refusal sees what was read and what would be taken."""
+    with pytest.raises(SystemExit):
+        cli.parse(["chaos", f"--kills={number}"])
+    assert f"argument --kills: {number!r} is no whole number from 1 on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stage", "words", "version"),
+    [
+        ("prepare", (), None),
+        ("prepare", ("0.2.0",), "0.2.0"),
+        ("check", (), None),
+        ("check", ("a.whl", "b.tar.gz"), None),
+    ],
+)
+def test_a_stage_is_handed_the_words_behind_its_name(
+    stage: str, words: tuple[str, ...], version: str | None
+) -> None:
+    """The version to prepare, the files to check."""
+    assert cli.parse([stage, *words]) == (stage, Options(words=words, version=version))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("build a.whl", "build takes no words, not 'a.whl'"),
+        ("lint x y", "lint takes no words, not 'x y'"),
+        ("prepare 0.2.0 0.3.0", "prepare takes one word, not '0.2.0 0.3.0'"),
+    ],
+)
+def test_words_that_a_stage_does_not_take_are_a_usage_error(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`build dist/x.whl` or two versions are mistakes, not something to ignore."""
+    with pytest.raises(SystemExit) as caught:
+        cli.parse(words.split())
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("stage", ["prepare", "testpypi", "pypi", "announce"])
 def test_a_stage_that_cannot_only_look_refuses_to_be_asked(
     stage: str, capsys: pytest.CaptureFixture[str]
@@ -281,11 +336,68 @@ def test_a_stage_that_cannot_only_look_refuses_to_be_asked(
     assert cli.parse(["lock", "--check"])[1].check
 
 
-def test_the_help_says_how_to_call_it_and_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever calls it by hand finds the stages in it, one a line."""
+TAKES = {
+    "mode": "{release,rehearsal}",
+    "leg": "LEG",
+    "tag": "TAG",
+    "index": "{local,testpypi,pypi}",
+    "again": "",
+    "fast": "",
+    "act": "",
+    "changed": "",
+    "only": "MODULE [MODULE ...]",
+    "at-most": "N",
+    "shard": "I/N",
+    "sharded": "",
+    "sample": "[SECONDS]",
+    "check": "",
+    "kills": "N",
+    "messages": "N",
+    "require-redis": "",
+    "evidence": "",
+    "expect-head": "SHA256",
+    "expect-digests": "SHA256",
+}
+"""Each option -> what stands behind it in the help."""
+
+
+def test_the_help_says_how_to_call_it_and_names_every_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever calls it by hand finds the stages in it, one a line, and what each option takes and is for."""
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("NO_COLOR", "1")
     with pytest.raises(SystemExit):
         cli.parse(["--help"])
     said = capsys.readouterr().out
     assert said.startswith("usage: python -m release ")
+    assert " STAGE [VERSION | DIST ...]\n" in said
+    assert "`nox -l` lists the sessions" in said
+    assert re.search(r"^  VERSION \| DIST +prepare: ", said, re.MULTILINE)
+    # Behind each option what it takes, then, on this line or the next, what it is for.
+    explained = re.findall(r"^  --([a-z-]+)(?: (\S.*?))?(?: {2,}|\n {10,})\S", said, re.MULTILINE)
+    assert dict(explained) == TAKES
     lines = said.splitlines()
     assert {f"  {name:<10} {text}" for name, (_, text) in cli.STAGES.items()} <= set(lines)
+
+
+def test_a_workflow_is_left_the_ledgers_digests_and_a_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stage ran: the next job is handed what it must compare, and a person a page."""
+
+    def run(_stage: str, context: Context) -> Report:
+        create(context.ledger)
+        return Report(kind=Kind.DONE, sentence="all is well")
+
+    install_stage(monkeypatch, run)
+    output, page = tmp_path / "output", tmp_path / "page.md"
+    monkeypatch.setenv("GITHUB_OUTPUT", str(output))
+    monkeypatch.setenv(VARIABLE, str(page))
+    assert execute(tmp_path, "lint")[0] == 0
+    ledger = Ledger.read(tmp_path / "ledger")
+    assert output.read_text("utf-8") == f"head={ledger.head}\ndigests={ledger.digests}\n"
+    shown = page.read_text("utf-8")
+    assert "## lint: done" in shown
+    assert "all is well" in shown
+    assert ledger.genesis in shown
