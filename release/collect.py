@@ -29,7 +29,7 @@ class Found:
 def run(stage: str, context: Context) -> Report:
     """Verify the evidence files below `ledger/evidence` and append them in plan order."""
     del stage
-    ledger = bound(context, mode=context.options.mode)
+    ledger = bound(context, mode=None)
     folder = context.ledger / FOLDER
     found: list[Found] = []
     problems: list[Problem] = []
@@ -51,7 +51,7 @@ def run(stage: str, context: Context) -> Report:
         line = ledger.append(**{name: getattr(proof, name) for name in _APPENDED})
         told = f"  {proof.stage} {proof.leg}: {proof.outcome}, ledger line n={line.n}"
         context.console.print(told)
-    legs = [f"{gate} {leg}" for gate in GATES for leg in ledger.opening.plan.get(gate, ())]
+    legs = [f"{gate} {leg}" for gate, leg in _planned(ledger)]
     return Report(
         kind=Kind.DONE,
         sentence=f"{len(accepted)} legs collected, {len(legs)} of {len(legs)} proved; head {ledger.head}",
@@ -81,23 +81,28 @@ def chosen(ledger: Ledger, found: Sequence[Found], *, here: Ran) -> tuple[list[F
         problems.extend(_own_problems(ledger, each, here))
         legs[each.evidence.stage, each.evidence.leg].append(each)
     accepted: list[Found] = []
-    planned = [(gate, leg) for gate in GATES for leg in ledger.opening.plan.get(gate, ())]
-    for stage, leg in planned:
+    for stage, leg in _planned(ledger):
         line, files = ledger.latest(stage, leg), legs[stage, leg]
         # What an earlier, interrupted run of this stage has appended is there already.
         fresh = [file for file in files if line is None or not _same(line, file.evidence)]
-        proved = line is not None and ledger.passed(stage, leg)
-        if len(fresh) + proved > 1:
-            places = [file.where for file in fresh] + ([f"ledger line n={line.n}"] if line and proved else [])
+        places = [file.where for file in fresh]
+        if line is not None and ledger.passed(stage, leg):
+            places.append(f"ledger line n={line.n}")
+        if len(places) > 1:
             what = f"has {len(places)} outcomes: {', '.join(places)}"
             remedy = "fetch the evidence by the ids this run's jobs handed on, one a job"
             problems.append(_problem("one-outcome", f"{stage} {leg}", what, remedy))
         elif fresh:
             accepted.append(fresh[0])
-        elif not proved:
+        elif not places:
             remedy = "run that job, and fetch what it wrote"
             problems.append(_problem("every-leg", f"{stage} {leg}", "has no evidence", remedy))
     return accepted, problems
+
+
+def _planned(ledger: Ledger) -> list[tuple[str, str]]:
+    """Stage and leg of all that is collected, in plan order."""
+    return [(gate, leg) for gate in GATES for leg in ledger.opening.plan.get(gate, ())]
 
 
 def _own_problems(ledger: Ledger, found: Found, here: Ran) -> list[Problem]:
@@ -117,7 +122,7 @@ def _own_problems(ledger: Ledger, found: Found, here: Ran) -> list[Problem]:
     if ran != own:
         remedy = "no evidence crosses workflow runs: run the job again in this one"
         problems.append(_problem("same-run", where, f"was made in the run {ran}, this is {own}", remedy))
-    if evidence.stage not in GATES or evidence.leg not in ledger.opening.plan.get(evidence.stage, ()):
+    if (evidence.stage, evidence.leg) not in _planned(ledger):
         what = f"is of stage {evidence.stage} leg {evidence.leg}, which the plan does not collect"
         problems.append(_problem("known-leg", where, what, "remove it, and look where it came from"))
     else:

@@ -58,13 +58,14 @@ class Fan:
     def jobs(self) -> dict[tuple[str, str], Path]:
         return {leg: self.job(*leg) for leg in LEGS}
 
-    def refusal(self) -> list[str]:
-        """The rules by which `collect` refuses; the ledger must stay as it is."""
+    def refusal(self, said: str = "") -> list[str]:
+        """The rules by which `collect` refuses, `said` in the last of them; the ledger must stay as it is."""
         path = self.repo.root / "ledger" / NAME
         before = path.read_bytes()
         with pytest.raises(Refused) as caught:
             collect.run("collect", self.context())
         assert path.read_bytes() == before
+        assert said in caught.value.problems[-1].what
         return rules_of(caught.value)
 
 
@@ -95,9 +96,24 @@ def test_the_evidence_of_all_jobs_is_added_in_plan_order(fan: Fan) -> None:
     for line in ledger.lines:
         evidence = read_evidence(files[line.stage, line.leg])
         assert Evidence.of(line, genesis=ledger.genesis) == evidence
-    assert ledger.head in report.sentence
+    assert report.sentence == f"5 legs collected, 5 of 5 proved; head {ledger.head}"
+    assert {each.what: each.found for each in report.checked} == {
+        "evidence files": "5",
+        "legs": "lint all, test 3.12, test 3.13, coverage all, mutation all",
+        "head": ledger.head,
+    }
     assert report.figures == {"collected": 5, "legs": 5}
     assert "test 3.13: passed, ledger line n=3" in printed(context)
+
+
+def test_a_gate_that_is_not_planned_is_not_waited_for(repo: Repo) -> None:
+    """The plan is line 0's alone."""
+    checkout = Checkout(repo.root, LocalRunner())
+    plan = {"lint": ("all",)}
+    ledger = create(repo.root / "ledger", commit=checkout.head(), tree=checkout.tree(), plan=plan)
+    fan = Fan(repo=repo, ledger=ledger)
+    fan.job("lint", "all")
+    assert collect.run("collect", fan.context()).figures == {"collected": 1, "legs": 1}
 
 
 def test_jobs_may_be_fetched_into_folders_of_their_own(fan: Fan) -> None:
@@ -201,7 +217,10 @@ def test_two_outcomes_for_one_leg_are_refused(fan: Fan) -> None:
     """Nobody chooses the one that passed."""
     fan.jobs()
     second = fan.job("lint", "all", into="second")
-    assert fan.refusal() == ["collect.one-outcome"]
+    earlier = replace(DONE, figures={"checks": 1})
+    record(fan.context(), fan.ledger, "lint", "all", earlier, Outcome.FAILED)
+    both = "evidence/lint-all.json, evidence/second/lint-all.json"
+    assert fan.refusal(f"has 2 outcomes: {both}") == ["collect.one-outcome"]
     edit(second, outcome=Outcome.FAILED)
     assert fan.refusal() == ["collect.passed", "collect.one-outcome"]
 
@@ -210,7 +229,8 @@ def test_a_file_that_contradicts_the_ledger_is_refused(fan: Fan) -> None:
     """The leg has passed in the ledger; a second word about it is one too many."""
     record(fan.context(), fan.ledger, "lint", "all", DONE)
     edit(fan.jobs()["lint", "all"], genesis=fan.ledger.genesis, figures={"checks": 4})
-    assert fan.refusal() == ["collect.one-outcome"]
+    said = "has 2 outcomes: evidence/lint-all.json, ledger line n=1"
+    assert fan.refusal(said) == ["collect.one-outcome"]
 
 
 def test_a_leg_that_failed_before_is_proved_by_a_later_job(fan: Fan) -> None:
