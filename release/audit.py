@@ -60,7 +60,7 @@ def _ask(context: Context, wanted: list[rules.Locked]) -> str:
     """What pip-audit prints about the packages, each pinned once."""
     with tempfile.TemporaryDirectory() as scratch:
         pins = Path(scratch) / "pins.txt"
-        pins.write_text("".join(f"{one.name}=={one.version}\n" for one in wanted), encoding="utf-8")
+        pins.write_bytes("".join(f"{one.name}=={one.version}\n" for one in wanted).encode())
         words = [sys.executable, "-m", "pip_audit", "--requirement", str(pins), "--no-deps", "--disable-pip"]
         words += ["--format", "json", "--progress-spinner", "off"]
         asked = context.runner(words, cwd=Path(scratch), timeout_s=TIMEOUT_S)
@@ -102,7 +102,7 @@ def write_sbom(context: Context) -> Path:
     """Write the bill of materials to `report/`, with the digests of the ledger's files where there is one."""
     ledger = bound_or_none(context)
     target = context.root / "report" / sbom.FILE
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(exist_ok=True)
     text = sbom.of_checkout(context, () if ledger is None else ledger.opening.artifacts)
-    target.write_text(text, encoding="utf-8", newline="\n")
+    target.write_bytes(text.encode())
     return target

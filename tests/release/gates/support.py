@@ -25,6 +25,8 @@ class ScriptedRunner:
         """The working directory of each call."""
         self.shown: list[bool] = []
         """Whether each call's output was printed as it came."""
+        self.waits: list[float | None] = []
+        """How long each call might take, seconds."""
 
     def __call__(
         self,
@@ -35,8 +37,8 @@ class ScriptedRunner:
         show: bool = False,
         timeout_s: float | None = None,
     ) -> Finished:
-        del timeout_s
         words = [os.fspath(word) for word in argv]
+        self.waits.append(timeout_s)
         self.asked.append(words)
         self.folders.append(cwd)
         self.shown.append(show)
