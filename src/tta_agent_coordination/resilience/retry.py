@@ -156,6 +156,7 @@ def _error_of(state: RetryCallState) -> BaseException | None:
 
 
 def _note(attempt: AttemptManager, error: Exception) -> None:
+    """Tell tenacity how an attempt failed; the next one it gives waits before, or gives up with an error."""
     attempt.retry_state.set_exception((type(error), error, error.__traceback__))
 
 
@@ -166,18 +167,15 @@ async def _run_async(config: RetryConfig, func: Callable[[], Any], first: object
         result = func() if first is None else first
         return await result if isawaitable(result) else result
     except Exception as error:  # noqa: BLE001 - the user's function
-        failure: Exception | None = error
-    async for attempt in AsyncRetrying(sleep=_sleep_async, **_Policy(config, started).options()):
-        if failure is not None:
-            _note(attempt, failure)
-            failure = None
-            continue
+        attempts = aiter(AsyncRetrying(sleep=_sleep_async, **_Policy(config, started).options()))
+        _note(await anext(attempts), error)
+    while True:
+        attempt = await anext(attempts)
         try:
             result = func()
             return await result if isawaitable(result) else result
         except Exception as error:  # noqa: BLE001 - the user's function
             _note(attempt, error)
-    raise AssertionError("unreachable: tenacity tries again, or gives up with an error")  # pragma: no cover
 
 
 def _run(config: RetryConfig, func: Callable[[], Any]) -> Any:  # noqa: ANN401 - func's
@@ -186,21 +184,18 @@ def _run(config: RetryConfig, func: Callable[[], Any]) -> Any:  # noqa: ANN401 -
     try:
         result = func()
     except Exception as error:  # noqa: BLE001 - the user's function
-        failure: Exception | None = error
+        attempts = iter(Retrying(sleep=_sleep, **_Policy(config, started).options()))
+        _note(next(attempts), error)
     else:
         return _run_async(config, func, result) if isawaitable(result) else result
-    for attempt in Retrying(sleep=_sleep, **_Policy(config, started).options()):
-        if failure is not None:
-            _note(attempt, failure)
-            failure = None
-            continue
+    while True:
+        attempt = next(attempts)
         try:
             result = func()
         except Exception as error:  # noqa: BLE001 - the user's function
             _note(attempt, error)
         else:
             return _run_async(config, func, result) if isawaitable(result) else result
-    raise AssertionError("unreachable: tenacity tries again, or gives up with an error")  # pragma: no cover
 
 
 def _decorated(config: RetryConfig, func: Callable[..., Any]) -> Callable[..., Any]:
