@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.library.support.builders import NARRATIVE, WORLD
+from tests.library.support.boxes import BOX
+from tests.library.support.builders import NARRATIVE
 from tests.library.support.servers import Lane as ServerLane
 from tta_agent_coordination import _keys
 from tta_agent_coordination._redis import script, scripts, upkeep_scripts
@@ -21,7 +22,6 @@ from tta_agent_coordination._redis.scripts import Lane, Put, Retry, Status
 
 SECTIONS = ["Purpose", "KEYS", "ARGV", "RETURNS", "INVARIANT", "COST"]
 LUA = files("tta_agent_coordination._redis").joinpath("lua")
-BOX = _keys.inbox("ao", WORLD, hash_tags=False)
 TARGET = _keys.inbox("ao", NARRATIVE, hash_tags=False)
 LANE = Lane(_keys.lane(BOX, "owner", 0), 7)
 RETRY = Retry(attempts=3, base_s=1.0, factor=2.0, max_s=30.0, jitter=1.0)

@@ -13,6 +13,7 @@ from typing import Any
 
 import redis.asyncio as aioredis
 
+from tests.library.support.boxes import BOX
 from tests.library.support.builders import INPUT, NARRATIVE, WORLD, drain, make_message, send_ids
 from tests.library.support.commands import Send, intercept
 from tests.library.support.waiting import eventually
@@ -23,8 +24,6 @@ from tta_agent_coordination import (
     _keys,
 )
 from tta_agent_coordination._redis import script
-
-BOX = _keys.inbox("ao", WORLD, hash_tags=False)
 
 
 @dataclass

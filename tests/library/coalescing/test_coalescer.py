@@ -12,13 +12,11 @@ from typing import Any
 import pytest
 
 from tests.library.coalescing.support import BOX, turns
-from tests.library.support.builders import NARRATIVE
+from tests.library.support.boxes import OTHER
 from tests.library.support.virtual import in_virtual_time
 from tta_agent_coordination import _keys
 from tta_agent_coordination.coordinators._coalescing import MAX_BYTES, MAX_ITEMS, Coalescer
 from tta_agent_coordination.exceptions import OutcomeUnknownError
-
-OTHER_BOX = _keys.inbox("ao", NARRATIVE, hash_tags=False)
 
 
 class Bench:
@@ -380,7 +378,7 @@ def test_inboxes_do_not_wait_for_each_other() -> None:
     """Broken: what is under way for one recipient holds up another, or shares its script."""
 
     async def main(bench: Bench) -> None:
-        calls = [bench.call(item, box=box) for item, box in zip("abcd", (BOX, OTHER_BOX) * 2, strict=True)]
+        calls = [bench.call(item, box=box) for item, box in zip("abcd", (BOX, OTHER) * 2, strict=True)]
         await turns(2)
         assert [begun[:2] for begun in bench.begun] == [("world:1", "a"), ("narrative:1", "b")]
         await bench.let_go()

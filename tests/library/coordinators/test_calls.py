@@ -14,11 +14,11 @@ import pytest
 import redis.asyncio as aioredis
 from redis.exceptions import ResponseError
 
-from tests.library.support.builders import NARRATIVE, WORLD
+from tests.library.support.boxes import BOX, OTHER
 from tests.library.support.commands import Send, intercept
 from tests.library.support.servers import Lane as ServerLane
 from tests.library.support.waiting import eventually
-from tta_agent_coordination import MessageCoordinatorError, _keys
+from tta_agent_coordination import MessageCoordinatorError
 from tta_agent_coordination._redis import scripts, upkeep_scripts
 from tta_agent_coordination._redis.script import Call
 from tta_agent_coordination._redis.scripts import Lane, Reply
@@ -26,8 +26,6 @@ from tta_agent_coordination.coordinators import _calls
 from tta_agent_coordination.coordinators._calls import Calls
 from tta_agent_coordination.exceptions import StoreUnavailableError
 
-BOX = _keys.inbox("ao", WORLD, hash_tags=False)
-OTHER = _keys.inbox("ao", NARRATIVE, hash_tags=False)
 NOW: dict[str, Any] = {"now_us": "", "audit": True, "max_deliveries": 10}
 LANE = re.compile(rb"ao:op:world:1:[0-9a-f]{16}:(\d+)")
 

@@ -15,8 +15,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.library.conftest import START_US
-from tests.library.support.builders import WORLD
-from tta_agent_coordination import _keys
+from tests.library.support.boxes import BOX
 from tta_agent_coordination._redis.blocking import BlockingClient
 from tta_agent_coordination._redis.replies import Reply, Status
 from tta_agent_coordination._redis.script import Call
@@ -24,7 +23,6 @@ from tta_agent_coordination.coordinators import _renewal
 from tta_agent_coordination.coordinators._renewal import LeaseKeeper, lease_keeper
 from tta_agent_coordination.testing import ManualClock
 
-BOX = _keys.inbox("ao", WORLD, hash_tags=False)
 LEASE_US = 12_000_000
 """Renewed every 4 s, looked at every second."""
 BEGIN_S = 100.0

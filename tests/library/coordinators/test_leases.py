@@ -13,7 +13,8 @@ from typing import Any, cast
 import pytest
 
 from tests.library.conftest import START_US
-from tests.library.support.builders import NARRATIVE, WORLD, id_of, make_message
+from tests.library.support.boxes import BOX, LANE, OTHER
+from tests.library.support.builders import id_of, make_message
 from tests.library.support.virtual import in_virtual_time
 from tta_agent_coordination import _codec, _keys
 from tta_agent_coordination._redis import scripts
@@ -37,9 +38,6 @@ from tta_agent_coordination.coordinators._waking import Waker
 from tta_agent_coordination.exceptions import OutcomeUnknownError, StoreUnavailableError
 from tta_agent_coordination.testing import ManualClock
 
-BOX = _keys.inbox("ao", WORLD, hash_tags=False)
-OTHER = _keys.inbox("ao", NARRATIVE, hash_tags=False)
-LANE = Lane(b"lane", 5)
 NOW = str(START_US)
 LEASE_US = 5_000_000
 RETRY = Retry(attempts=3, base_s=1.0, factor=2.0, max_s=30.0, jitter=1.0)

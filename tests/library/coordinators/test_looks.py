@@ -15,7 +15,8 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from tests.library.support.builders import WORLD, id_of, make_message
+from tests.library.support.boxes import BOX
+from tests.library.support.builders import id_of, make_message
 from tests.library.support.virtual import VirtualLoop, in_virtual_time
 from tta_agent_coordination import _codec, _keys
 from tta_agent_coordination._redis.script import Call
@@ -27,7 +28,6 @@ from tta_agent_coordination.coordinators._waking import IDLE_S, Waker
 from tta_agent_coordination.exceptions import StoreUnavailableError
 from tta_agent_coordination.messaging import ReceivedMessage
 
-BOX = _keys.inbox("ao", WORLD, hash_tags=False)
 LEASE_US = 5_000_000
 ENTRY = _codec.encode_entry(
     _codec.encode_message(make_message())[0], priority=5, enqueued_at="2023-11-14T22:13:20+00:00", nonce="0a"

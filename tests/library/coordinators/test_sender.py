@@ -15,6 +15,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from tests.library.conftest import START_US
+from tests.library.support.boxes import BOX, LANE, OTHER
 from tests.library.support.builders import NARRATIVE, WORLD, make_message
 from tests.library.support.virtual import in_virtual_time
 from tta_agent_coordination import MessagePriority, MessageResult, _codec, _keys
@@ -36,9 +37,6 @@ from tta_agent_coordination.exceptions import (
 from tta_agent_coordination.models import AgentMessage
 from tta_agent_coordination.testing import ManualClock
 
-BOX = _keys.inbox("ao", WORLD, hash_tags=False)
-OTHER = _keys.inbox("ao", NARRATIVE, hash_tags=False)
-LANE = Lane(b"lane", 5)
 NOW = str(START_US)
 NOW_ISO = "2023-11-14T22:13:20+00:00"
 PLAIN = SendOptions()

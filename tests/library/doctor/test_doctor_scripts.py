@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis.asyncio as aioredis
 
-from tests.library.support.builders import WORLD
+from tests.library.support.boxes import BOX
 from tests.library.support.peek import Peek
 from tests.library.test_scripts import arguments, sections
 from tta_agent_coordination import _keys
@@ -18,7 +18,6 @@ from tta_agent_coordination._redis import script
 from tta_agent_coordination._redis.doctor_scripts import Look
 from tta_agent_coordination._redis.replies import Lane, Status
 
-BOX = _keys.inbox("ao", WORLD, hash_tags=False)
 KEYS = _keys.registry("ao", hash_tags=False)
 LANE = Lane(_keys.lane(BOX, "owner", 0), 7)
 LOOKS = [Look(b"res_1", readable=True, mend="u"), Look(b"res_2", readable=False)]

@@ -6,15 +6,13 @@ from typing import Any, cast
 
 import pytest
 
-from tests.library.support.builders import WORLD
+from tests.library.support.boxes import BOX
 from tests.library.v0_model import v0_entry
-from tta_agent_coordination import _keys
 from tta_agent_coordination.coordinators._calls import Calls
 from tta_agent_coordination.doctor import inboxes
 from tta_agent_coordination.doctor.findings import MARKS, Debris
 from tta_agent_coordination.doctor.inboxes import Inboxes, Suspect
 
-BOX = _keys.inbox("ao", WORLD, hash_tags=False)
 V0_BOX = "world:1"
 ENTRY = v0_entry(V0_BOX, "message-1").encode()
 
