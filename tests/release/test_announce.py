@@ -1,6 +1,8 @@
 """The `announce` stage against a recording `gh`: what becomes public, in which order, and what never does."""
 
+import contextlib
 import datetime as dt
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -20,42 +22,60 @@ from release.rehearsal import github
 from release.rehearsal.github import CALLS, STATE
 from release.rules.archives import digest, measure
 from release.runner import Finished, LocalRunner
+from tests.release.build_support import copied
 from tests.release.ledger_support import add, opening, rules_of
 from tests.release.rehearsal.support import written
-from tests.release.repo_support import NOW, Repo, context_on
+from tests.release.repo_support import NOW, Repo, begin, context_on
 from tests.release.test_publish import PUBLISHER
+
+
+class Asked:
+    """A runner that plays the recording `gh` in this process, and runs all else for real."""
+
+    def __init__(self, kept: Path) -> None:
+        self.kept = kept
+
+    def __call__(self, argv: Sequence[str | os.PathLike[str]], **options: Any) -> Finished:  # noqa: ANN401 - handed on as they are
+        words = [os.fspath(word) for word in argv]
+        if Path(words[0]).stem != "gh":
+            return LocalRunner()(argv, **options)
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = github.main([str(self.kept), *words[1:]])
+        return Finished(argv=words, code=code, stdout=out.getvalue(), stderr=err.getvalue(), took_ms=1)
+
+
+def verified(repo: Repo, version: str) -> Repo:
+    """The same checkout with the release's commit, its files, and a ledger that holds a passed verify."""
+    repo.write("CHANGELOG.md", f"# C\n\n## [{version}] - {NOW.date()}\n\n### Added\n\n- Inboxes.\n")
+    repo.write("README.md", f"A demo.\n\n{announce.NOT_PUBLISHED} Nothing is there.\n")
+    repo.write("release/publisher.toml", PUBLISHER)
+    repo.write("release/locks/runtime.txt", "redis==6.4.0 --hash=sha256:" + "a" * 64 + "\n")
+    repo.write(".gitignore", "/dist/\n/ledger/\n")
+    repo.commit()
+    repo.push()
+    checkout = Checkout(repo.root, LocalRunner())
+    opened = opening(
+        project="demo-project",
+        version=version,
+        commit=checkout.head(),
+        tree=checkout.tree(),
+        plan=RELEASE,
+        artifacts=tuple(measure(path) for path in sorted(written(repo.root / "dist"))),
+    )
+    add(Ledger.create(repo.root / "ledger", opened, at=NOW), "verify")
+    return repo
 
 
 class Stage:
     """A checkout whose ledger holds a passed verify, and the GitHub its `gh` records to."""
 
-    def __init__(self, repo: Repo, kept: Path, version: str) -> None:
-        self.repo, self.kept, self.tag = repo, kept, f"v{version}"
-        changes = repo.write(
-            "CHANGELOG.md", f"# C\n\n## [{version}] - {NOW.date()}\n\n### Added\n\n- Inboxes.\n"
-        )
-        assert changes.exists()
-        repo.write("README.md", f"A demo.\n\n{announce.NOT_PUBLISHED} Nothing is there.\n")
-        repo.write("release/publisher.toml", PUBLISHER)
-        repo.write("release/locks/runtime.txt", "redis==6.4.0 --hash=sha256:" + "a" * 64 + "\n")
-        repo.write(".gitignore", "/dist/\n/ledger/\n")
-        repo.commit()
-        repo.push()
-        self.context = replace(
-            context_on(repo.root, options=Options(mode=Mode.REHEARSAL)), runner=LocalRunner()
-        )
-        files = written(repo.root / "dist")
-        checkout = Checkout(repo.root, LocalRunner())
-        opened = opening(
-            project="demo-project",
-            version=version,
-            commit=checkout.head(),
-            tree=checkout.tree(),
-            plan=RELEASE,
-            artifacts=tuple(measure(path) for path in sorted(files)),
-        )
-        self.ledger = Ledger.create(repo.root / "ledger", opened, at=NOW)
-        add(self.ledger, "verify")
+    def __init__(self, repo: Repo, kept: Path) -> None:
+        self.repo, self.kept = repo, kept
+        self.ledger = Ledger.read(repo.root / "ledger")
+        self.tag = f"v{self.ledger.opening.version}"
+        options = Options(mode=Mode.REHEARSAL)
+        self.context = replace(context_on(repo.root, options=options), runner=Asked(kept))
 
     def run(self, context: Context | None = None) -> Report:
         return announce.run("announce", context or self.context)
@@ -97,19 +117,23 @@ class Stage:
 
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The state of the `gh` that stands first on PATH."""
-    programs, state = tmp_path / "programs", tmp_path / "github"
-    github.install(programs, state)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    """The state of the `gh` that is asked."""
+    state = tmp_path / "github"
+    state.mkdir()
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     for name in ("GH_TOKEN", "GITHUB_TOKEN", "NO_PROXY", "no_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
     return state
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    return verified(begin(tmp_path_factory.mktemp("verified")), "1.0")
+
+
 @pytest.fixture
-def stage(repo: Repo, kept: Path) -> Stage:
-    return Stage(repo, kept, "1.0")
+def stage(template: Repo, tmp_path: Path, kept: Path) -> Stage:
+    return Stage(copied(template, tmp_path / "repo"), kept)
 
 
 def test_a_release_is_drafted_filled_and_made_public_last(stage: Stage) -> None:
@@ -160,7 +184,7 @@ def test_a_run_that_was_cut_short_is_taken_up(stage: Stage, cut: int) -> None:
             raise KeyboardInterrupt
         if changes:
             made.append(os.fspath(argv[2]))
-        return LocalRunner()(argv, **options)
+        return stage.context.runner(argv, **options)
 
     if cut < 6:
         with pytest.raises(KeyboardInterrupt):
@@ -173,7 +197,7 @@ def test_a_run_that_was_cut_short_is_taken_up(stage: Stage, cut: int) -> None:
 
 def test_a_release_candidate_is_a_prerelease(repo: Repo, kept: Path) -> None:
     """Nobody is offered a candidate as the newest release."""
-    candidate = Stage(repo, kept, "1.0rc1")
+    candidate = Stage(verified(repo, "1.0rc1"), kept)
     assert "a pre-release" in candidate.run().sentence
     assert candidate.release["isPrerelease"] is True
 
@@ -285,7 +309,7 @@ def test_a_draft_that_lost_a_file_stays_a_draft(stage: Stage) -> None:
     def forgets(argv: Sequence[str | os.PathLike[str]], **options: Any) -> Finished:  # noqa: ANN401 - handed on as they are
         if os.fspath(argv[2]) == "upload" and os.fspath(argv[4]).endswith(sbom.FILE):
             return Finished(argv=[], code=0, stdout="", stderr="", took_ms=1)
-        return LocalRunner()(argv, **options)
+        return stage.context.runner(argv, **options)
 
     assert rules_of(stage.refused(replace(stage.context, runner=forgets))) == ["announce.complete"]
     assert stage.release["isDraft"] is True
@@ -341,7 +365,7 @@ def test_the_token_is_ghs_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -
     def watches(argv: Sequence[str | os.PathLike[str]], **options: Any) -> Finished:  # noqa: ANN401 - handed on as they are
         env = options.get("env") or os.environ
         seen.append((Path(argv[0]).stem == "gh", "GH_TOKEN" in env, "GH_HOST" in env))
-        return LocalRunner()(argv, **options)
+        return stage.context.runner(argv, **options)
 
     stage.run(replace(stage.context, runner=watches))
     assert {each for each in seen if each[0]} == {(True, True, False)}
