@@ -157,7 +157,7 @@ def read_notes(path: Path) -> Notes:
     for case in ET.parse(path).getroot().iter("testcase"):  # noqa: S314 - written by our own pytest a moment ago
         if any(case.find(kind) is not None for kind in ("failure", "error", "skipped")):
             continue
-        said = {each.get("name"): each.get("value", "") for each in case.iter("property")}
+        said = {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
         if DRILL in said:
             refused[said[DRILL]] = said.get(REFUSED_BY, "")
         if FAULT in said:

@@ -1,5 +1,7 @@
 """The drills stage reads what the drills' tests noted, and takes no missing or other note for a refusal."""
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -41,7 +43,12 @@ def test_notes_of_tests_that_passed_are_read_in_the_lists_order(tmp_path: Path) 
     last, last_fault = [*TAMPERING][-1], [*FAULTS][-1]
     path = junit(
         tmp_path / "j.xml",
-        '<testcase classname="a" name="plain"/>',
+        '<testcase classname="a" name="drill"/>',
+        fault([*FAULTS][1], "x", 1, "<failure/>"),
+        *(
+            case([*TAMPERING][n], "x", f"<{kind}/>")
+            for n, kind in ((1, "failure"), (2, "error"), (3, "skipped"))
+        ),
         case("unlisted", "x"),
         case(last, TAMPERING[last]),
         case(FIRST, TAMPERING[FIRST]),
@@ -49,11 +56,6 @@ def test_notes_of_tests_that_passed_are_read_in_the_lists_order(tmp_path: Path) 
         fault(last_fault, "killed", 20),
         fault(last_fault, "killed", 3),
         fault(FAULTY, FAULTS[FAULTY], 1),
-        fault([*FAULTS][1], "x", 1, "<failure/>"),
-        *(
-            case([*TAMPERING][n], "x", f"<{kind}/>")
-            for n, kind in ((1, "failure"), (2, "error"), (3, "skipped"))
-        ),
     )
     notes = drills.read_notes(path)
     assert list(notes.refused.items()) == [
@@ -63,6 +65,16 @@ def test_notes_of_tests_that_passed_are_read_in_the_lists_order(tmp_path: Path) 
     ]
     assert list(notes.stopped.items()) == [(FAULTY, FAULTS[FAULTY]), (last_fault, "killed"), ("other", "x")]
     assert notes.played == {FAULTY: 1, last_fault: 23, "other": 1}
+
+
+def test_a_note_that_lacks_what_ended_it_is_no_end(tmp_path: Path) -> None:
+    """A test that names its drill and not the rule has seen nothing refuse."""
+    alone = [
+        f'<testcase><properties><property name="{kind}" value="{name}"/></properties></testcase>'
+        for kind, name in (("drill", FIRST), ("fault", FAULTY))
+    ]
+    notes = drills.read_notes(junit(tmp_path / "j.xml", *alone))
+    assert notes == Notes(refused={FIRST: ""}, stopped={FAULTY: ""}, played={FAULTY: 0})
 
 
 @pytest.mark.parametrize(
@@ -80,7 +92,7 @@ def test_a_drill_without_its_refusal_is_a_problem(changed: dict[str, str | None]
     notes = replace(ALL, refused=refused)
     (problem,) = drill_problems(0, notes)
     assert problem.rule == "drills.refused"
-    assert next(iter(changed)) in problem.where
+    assert problem.where == f"drill {next(iter(changed))!r}"
     assert said in problem.what
     assert len(drill_problems(1, notes)) == 1
 
@@ -98,7 +110,8 @@ def test_a_fault_without_its_end_is_a_problem() -> None:
 def test_all_refused_is_no_problem_unless_a_test_failed() -> None:
     """One of a drill's tests may fail while another one notes the refusal."""
     assert drill_problems(0, ALL) == []
-    assert [problem.rule for problem in drill_problems(1, ALL)] == ["drills.passes"]
+    (problem,) = drill_problems(1, ALL)
+    assert (problem.rule, problem.where) == ("drills.passes", "tests/release")
 
 
 def played(*cases: str, code: int = 0) -> ScriptedRunner:
@@ -130,8 +143,24 @@ def test_the_stage_shows_which_gate_refused(tmp_path: Path) -> None:
     assert f"{len(FAULTS)} of {len(FAULTS)} faults, played {plays} times" in report.sentence
     assert report.figures == {"drills": len(TAMPERING), "faults": len(FAULTS), "played": plays, "took_ms": 7}
     assert set(report.tools) == {"pytest"}
+    assert (runner.folders, runner.shown) == ([tmp_path], [True])
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(None, "2"), (1, "2"), (8, "8")])
+def test_what_the_test_runner_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int | None, workers: str
+) -> None:
+    """The drills alone, noted in a form that keeps properties, by as many workers as there are cores."""
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    runner = played()
+    with pytest.raises(Refused):
+        drills.run("drills", make_context(tmp_path, runner)[0])
     (asked,) = runner.asked
-    assert asked[asked.index("pytest") :][2:4] == ["-m", "drill"]
+    (notes,) = (word for word in asked if word.startswith("--junitxml="))
+    assert asked == [
+        *(sys.executable, "-m", "pytest", "-q", "-m", "drill", notes, "-o", "junit_family=xunit1"),
+        *("-n", workers, "--dist", "worksteal", "tests/release"),
+    ]
 
 
 def test_the_stage_refuses_what_was_not_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The `lock` stage: what it asks the resolver, what it writes, what it refuses. The resolver is played."""
 
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,11 +67,17 @@ def test_what_is_asked_of_the_resolver(tmp_path: Path) -> None:
 
 def test_only_what_changed_is_written(root: Path) -> None:
     """The resolver is handed the pins of before, and one that gives them back has changed nothing."""
-    context, _ = make_context(root, resolver({"lint": "new\n"}))
+    runner = resolver({"lint": "new\n"})
+    context, output = make_context(root, runner)
     report = locks.run("lock", context)
     assert (report.kind, report.sentence) == (Kind.DONE, "2 locks, 1 changed")
     assert [each.found for each in report.checked] == [f"lint, {locks.RUNTIME}", "lint"]
+    assert [each.what for each in report.checked] == ["locks", "changed"]
     assert (lock(root, "lint"), lock(root, locks.RUNTIME)) == ("new\n", "old\n")
+    assert output.getvalue() == f"  resolving lint\n  resolving {locks.RUNTIME}\n"
+    assert runner.folders == [root, root]
+    groups = [words[-1].removeprefix(f"--group={root / 'pyproject.toml'}:") for words in runner.asked]
+    assert groups == ["lint", "backend"]
 
 
 def test_nothing_changed_is_said(root: Path) -> None:
@@ -78,8 +85,23 @@ def test_nothing_changed_is_said(root: Path) -> None:
     assert report.checked[-1].found == "none"
 
 
+def test_all_that_changed_are_named_and_written_even_behind_one_that_did_not(root: Path) -> None:
+    """The first lock that fits ends nothing."""
+    (root / "pyproject.toml").write_text(PYPROJECT + 'test = ["pytest"]\n', encoding="utf-8")
+    report = locks.run("lock", make_context(root, resolver({"test": "new\n", locks.RUNTIME: "new\n"}))[0])
+    assert report.checked[-1].found == f"test, {locks.RUNTIME}"
+    assert (lock(root, "lint"), lock(root, "test")) == ("old\n", "new\n")
+
+
+def test_the_first_locks_are_made_with_their_folder(root: Path) -> None:
+    """A project that never had locks asks for nothing but this stage."""
+    shutil.rmtree(root / "release")
+    locks.run("lock", make_context(root, resolver({"lint": "new\n", locks.RUNTIME: "new\n"}))[0])
+    assert lock(root, "lint") == "new\n"
+
+
 def test_everything_anew_starts_without_the_pins_of_before(root: Path) -> None:
-    """With `--again` the resolver sees no file; a lock that was not there yet is made with its folder."""
+    """With `--again` the resolver sees no file."""
     seen: list[bool] = []
 
     def answer(words: list[str], env: object) -> tuple[int, str]:
@@ -101,6 +123,8 @@ def test_check_changes_nothing_and_names_what_is_old(root: Path) -> None:
         locks.run("lock", context)
     (problem,) = caught.value.problems
     assert (problem.rule, problem.where) == ("lock.current", "release/locks/lint.txt")
+    assert problem.what == "does not hold what pyproject.toml asks for"
+    assert "`nox -s lock`" in problem.remedy
     assert lock(root, "lint") == "old\n"
 
 
@@ -114,7 +138,8 @@ def test_what_cannot_be_resolved_is_named_and_the_others_are_made(root: Path) ->
     with pytest.raises(Refused) as caught:
         locks.run("lock", make_context(root, resolver({locks.RUNTIME: "new\n"}, fails="lint"))[0])
     (problem,) = caught.value.problems
-    assert problem.rule == "lock.resolves"
+    assert (problem.rule, problem.where) == ("lock.resolves", "pyproject.toml [dependency-groups] lint")
+    assert "requirement" in problem.remedy
     assert "no version of ruff fits" in problem.what
     assert not (root / "release" / "locks" / "lint.txt").exists()
     assert lock(root, locks.RUNTIME) == "new\n"
