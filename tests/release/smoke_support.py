@@ -37,6 +37,8 @@ class Played:
     ran: list[list[str]] = field(default_factory=list[list[str]])
     given: list[tuple[Path, Mapping[str, str]]] = field(default_factory=list[tuple[Path, Mapping[str, str]]])
     """Of each command in `ran`: where it ran, and its environment."""
+    waits: list[float | None] = field(default_factory=list[float | None])
+    """Of each command in `ran`: after how many seconds it would have been ended."""
 
     def __call__(
         self,
@@ -52,6 +54,7 @@ class Played:
             return LocalRunner()(argv, cwd=cwd, env=env, show=show, timeout_s=timeout_s)
         self.ran.append(words)
         self.given.append((cwd, env or {}))
+        self.waits.append(timeout_s)
         if any(word.endswith(self.fails) for word in words):
             return Finished(argv=words, code=1, stdout="", stderr="it failed here", took_ms=0)
         if smoke_probe.__file__ in words:

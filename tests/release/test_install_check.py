@@ -2,20 +2,22 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from release import environments
+from release import environments, smoke_probe
 from release.environments import Tool
 from release.install_check import Candidate, Leg, Proof, check, legs, proof_problems
 from release.model import Refused
-from release.rules.archives import digest_of, read_archive
+from release.rules.archives import Member, digest_of, read_archive
 from release.runner import LocalRunner, Runner
 from tests.release.build_support import FILES, Built, built, exported, rules, zipped
 from tests.release.smoke_support import Played, proof_of
 
 PYTHONS = {"3.12": "/a/python3.12", "3.13": "/a/python3.13", "3.14": "/a/python3.14"}
+INFO = "tiny_demo-1.2.0.dist-info"
 
 
 def candidate(made: Built, folder: Path) -> Candidate:
@@ -57,13 +59,12 @@ def refused(runner: Runner, chosen: Leg, tmp_path: Path) -> list[str]:
 def test_both_artefacts_are_installed_by_both_tools_on_the_oldest_and_newest_python() -> None:
     """The four combinations, the shipped tests once."""
     chosen = legs(PYTHONS, fast=False, shipped_tests=True)
-    assert {(each.kind, each.tool) for each in chosen} == {
-        (kind, tool) for kind in ("wheel", "sdist") for tool in Tool
-    }
-    assert {each.python for each in chosen} == {"3.12", "3.14"}
-    assert {each.interpreter for each in chosen} == {"/a/python3.12", "/a/python3.14"}
-    assert [each.shipped_tests for each in chosen].count(True) == 1
-    assert next(each for each in chosen if each.shipped_tests).kind == "sdist"
+    assert [(each.name, each.interpreter, each.shipped_tests) for each in chosen] == [
+        ("sdist by uv on Python 3.12", "/a/python3.12", True),
+        ("wheel by pip on Python 3.14", "/a/python3.14", False),
+        ("sdist by pip on Python 3.14", "/a/python3.14", False),
+        ("wheel by uv on Python 3.12", "/a/python3.12", False),
+    ]
 
 
 def test_a_fast_smoke_still_installs_both_artefacts_by_one_tool_each() -> None:
@@ -122,29 +123,80 @@ def test_a_candidate_with_another_digest_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "fails"),
+    ("rule", "fails", "where", "remedy"),
     [
-        ("smoke.installs", "candidate-uv.txt"),
-        ("smoke.complete", "check"),
-        ("smoke.imports", "smoke_probe.py"),
-        ("smoke.command", "--help"),
-        ("smoke.example", "hello.py"),
-        ("smoke.shipped-tests", "pytest"),
+        ("installs", "candidate-uv.txt", "tiny_demo-1.2.0.tar.gz", "the digest is the ledger's"),
+        ("complete", "check", "pip check", "`nox -s lock`"),
+        ("imports", "smoke_probe.py", "every module", "build again"),
+        ("command", "--help", "tiny-demo", "build again"),
+        ("example", "hello.py", "examples/hello.py", "build again"),
+        ("shipped-tests", "pytest", "tests/library", "build again"),
     ],
 )
-def test_each_step_that_fails_is_named_with_what_was_said(rule: str, fails: str, tmp_path: Path) -> None:
+def test_each_step_that_fails_is_named_with_what_was_said(
+    rule: str, fails: str, where: str, remedy: str, tmp_path: Path
+) -> None:
     """A person sees the step, the leg and the tool's own words."""
-    assert refused(Played(fails=fails), leg(kind="sdist", shipped_tests=True), tmp_path) == [rule]
+    chosen = leg(kind="sdist", shipped_tests=True)
+    with pytest.raises(Refused) as caught:
+        check(Played(fails=fails), chosen, candidate(built(), tmp_path), tmp_path / "leg")
+    (problem,) = caught.value.problems
+    assert (problem.rule, problem.where) == (f"smoke.{rule}", f"{chosen.name}: {where}")
+    assert problem.what == "failed with exit code 1:\nit failed here"
+    assert remedy in problem.remedy
 
 
 def test_a_leg_with_shipped_tests_reports_their_summary(tmp_path: Path) -> None:
     """The tests run from the sdist's folder, against what is installed, with tools from their own lock."""
-    runner = Played()
-    said = check(
-        runner, leg(kind="sdist", shipped_tests=True), candidate(built(), tmp_path), tmp_path / "leg"
-    )
+    runner, made = Played(), candidate(built(), tmp_path)
+    said = check(runner, leg(kind="sdist", shipped_tests=True), made, tmp_path / "leg")
     assert said == "3 modules, 1 commands, 1 examples, shipped tests: 12 passed in 0.10s"
-    assert next(words for words in runner.ran if "pytest" in words)[-1] == "tests/library"
+    tests = next(words for words in runner.ran if "pytest" in words)
+    assert tests[1:] == [
+        *("-I", "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"),
+        *("-m", "not slow and not network", "tests/library"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+@pytest.mark.parametrize("tool", Tool)
+def test_the_legs_installer_brings_locked_sets_and_one_artefact(
+    tool: Tool, kind: str, tmp_path: Path
+) -> None:
+    """Each from where the candidate says: the set before the candidate, the test tools last."""
+    runner, made = Played(), candidate(built(), tmp_path)
+    made = replace(made, wheels=tmp_path / "wheels", test_lock=tmp_path / "test.txt")
+    check(
+        runner,
+        replace(leg(tool, kind=kind, shipped_tests=True), interpreter="/a/python"),
+        made,
+        tmp_path / "leg",
+    )
+    home, environment = (
+        tmp_path / "leg/home",
+        environments.Environment(folder=tmp_path / "leg/env", made_by=""),
+    )
+    pinned = home / f"candidate-{tool.value}.txt"
+    installs = [words for words in runner.ran if "install" in words]
+    assert [words[words.index("--requirement") + 1] for words in installs] == [
+        str(made.runtime_lock),
+        str(pinned),
+        str(made.test_lock),
+    ]
+    assert [words[words.index("--find-links") + 1] for words in installs] == [
+        str(made.wheels),
+        str(made.source),
+        str(made.wheels),
+    ]
+    whole = runner.ran[3]
+    assert "check" in whole
+    for words in (*installs, whole):
+        assert words[3] == tool.value
+        assert f"--python={environment.python}" in words
+    assert runner.ran[0] == ["/a/python", "-I", "-m", "venv", "--without-pip", str(environment.folder)]
+    assert {runner.given[at][0] for at in (0, 1, 2, 3, 7)} == {home}
+    artefact = made.wheel if kind == "wheel" else made.sdist
+    assert pinned.read_text(encoding="utf-8") == f"tiny-demo==1.2.0 --hash=sha256:{artefact.sha256}\n"
 
 
 def test_whatever_runs_has_the_legs_own_home_and_an_empty_folder(
@@ -168,6 +220,8 @@ def test_whatever_runs_has_the_legs_own_home_and_an_empty_folder(
         ("library", made.shipped),
     ]
     assert all(env["HOME"] == str(folder / "home") and "PYTHONPATH" not in env for _, env in runner.given)
+    assert [runner.waits[runner.ran.index(words)] for _, words in used] == [120, 120, 120, 600]
+    assert used[0][1][1:] == ["-I", smoke_probe.__file__, "tiny-demo", str(folder / "proof.json")]
     activated = [env.get("VIRTUAL_ENV", "") for (_, env), _ in used]
     assert activated == ["", str(folder / "env"), str(folder / "env"), ""]
     assert used[1][0][1]["PATH"].split(os.pathsep)[0] == str(scripts)
@@ -175,7 +229,12 @@ def test_whatever_runs_has_the_legs_own_home_and_an_empty_folder(
 
 def test_a_probe_that_leaves_no_report_is_refused(tmp_path: Path) -> None:
     """A module that ends the interpreter with success proves nothing."""
-    assert refused(Played(report="{}"), leg(), tmp_path) == ["smoke.imports"]
+    with pytest.raises(Refused) as caught:
+        check(Played(report="{}"), leg(), candidate(built(), tmp_path), tmp_path / "leg")
+    (problem,) = caught.value.problems
+    assert (problem.rule, problem.where) == ("smoke.imports", f"{leg().name}: every module")
+    assert problem.what.startswith("left no report: ")
+    assert "ends the interpreter" in problem.remedy
 
 
 def test_what_the_probe_found_is_judged(tmp_path: Path) -> None:
@@ -184,46 +243,93 @@ def test_what_the_probe_found_is_judged(tmp_path: Path) -> None:
     assert refused(Played(report=proof.model_dump_json()), leg(), tmp_path) == ["smoke.version"]
 
 
-def found(tmp_path: Path, proof: Proof) -> list[str]:
-    return rules(proof_problems(proof, candidate(built(), tmp_path), leg(), tmp_path))
+def found(tmp_path: Path, proof: Proof, *members: Member) -> list[tuple[str, str]]:
+    """Rule and place of each problem, where the wheel holds these members as well."""
+    made = candidate(built(), tmp_path)
+    made = replace(made, contents=replace(made.contents, members=(*made.contents.members, *members)))
+    problems = proof_problems(proof, made, leg(), tmp_path)
+    begin = f"{leg().name}: "
+    assert all(problem.where.startswith(begin) for problem in problems)
+    return [
+        (rule.removeprefix("smoke."), problem.where.removeprefix(begin))
+        for rule, problem in zip(rules(problems), problems, strict=True)
+    ]
 
 
 def test_an_installation_as_it_should_be_has_no_problem(tmp_path: Path) -> None:
-    """What installers add of their own is expected."""
-    assert found(tmp_path, proof_of(built(), tmp_path)) == []
+    """What installers add of their own is expected, commands by their name on each platform among it."""
+    proof = proof_of(built(), tmp_path)
+    proof.files["../../../Scripts/tiny-demo.exe"] = digest_of(b"")
+    assert found(tmp_path, proof) == []
 
 
-def test_a_module_from_anywhere_else_is_refused(tmp_path: Path) -> None:
+def test_a_program_of_the_package_need_not_be_imported(tmp_path: Path) -> None:
+    """`__main__` does its work when it is imported, so the walk leaves it out."""
+    name = "tiny_demo/__main__.py"
+    proof = proof_of(built(), tmp_path)
+    proof.files[name] = digest_of(b"")
+    program = replace(candidate(built(), tmp_path).contents.members[0], name=name, data=b"")
+    assert found(tmp_path, proof, program) == []
+
+
+def test_modules_from_anywhere_else_are_refused(tmp_path: Path) -> None:
     """What was tried is what was installed, and not a checkout that happened to be near."""
     proof = proof_of(built(), tmp_path)
+    proof.modules["tiny_demo.inner"] = f"{tmp_path}/../tiny_demo/inner/__init__.py"
     proof.modules["tiny_demo"] = "/elsewhere/tiny_demo/__init__.py"
-    assert found(tmp_path, proof) == ["smoke.from-there"]
+    assert found(tmp_path, proof) == [("from-there", "tiny_demo"), ("from-there", "tiny_demo.inner")]
 
 
-def test_a_module_that_nothing_imports_is_refused(tmp_path: Path) -> None:
+def test_modules_that_nothing_imports_are_refused(tmp_path: Path) -> None:
     """A folder without `__init__.py` hides its modules from every walk through the package."""
     proof = proof_of(built(), tmp_path)
-    del proof.modules["tiny_demo.inner.part"]
-    assert found(tmp_path, proof) == ["smoke.every-module"]
+    del proof.modules["tiny_demo.inner.part"], proof.modules["tiny_demo.inner"]
+    made = candidate(built(), tmp_path)
+    problems = proof_problems(proof, made, leg(), tmp_path)
+    assert [problem.where.rpartition(" ")[2] for problem in problems] == [
+        "tiny_demo.inner",
+        "tiny_demo.inner.part",
+    ]
+    assert {problem.rule for problem in problems} == {"smoke.every-module"}
+    assert all("__init__.py" in problem.remedy for problem in problems)
 
 
-@pytest.mark.parametrize("change", ["edited", "missing", "extra", "extra in the info"])
-def test_installed_files_that_are_not_the_wheels_are_refused(tmp_path: Path, change: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("tiny_demo/script.lua", b"other"),
+        ("tiny_demo/script.lua", None),
+        ("tiny_demo/INSTALLER", b""),
+        (f"{INFO}/evil", b""),
+        (f"{INFO}/inner/INSTALLER", b""),
+        ("../../../bin/other", b""),
+        ("bin/tiny-demo", b""),
+    ],
+)
+def test_installed_files_that_are_not_the_wheels_are_refused(
+    tmp_path: Path, name: str, data: bytes | None
+) -> None:
     """The installed bytes are the ledger's, whichever artefact they came from."""
     proof = proof_of(built(), tmp_path)
-    if change == "edited":
-        proof.files["tiny_demo/script.lua"] = digest_of(b"other")
-    elif change == "missing":
-        del proof.files["tiny_demo/script.lua"]
-    elif change == "extra":
-        proof.files["tiny_demo/INSTALLER"] = digest_of(b"")
-    else:
-        proof.files[f"{built().declared.stem}.dist-info/evil"] = digest_of(b"")
-    assert found(tmp_path, proof) == ["smoke.files"]
+    proof.files.pop(name, None)
+    if data is not None:
+        proof.files[name] = digest_of(data)
+    assert found(tmp_path, proof) == [("files", name)]
+
+
+def test_every_file_that_differs_is_named(tmp_path: Path) -> None:
+    """What an installer adds, and what is as it should be, ends no search."""
+    proof = proof_of(built(), tmp_path)
+    names = [name for name in proof.files if name.startswith("tiny_demo/")]
+    assert len(names) > 2
+    for name in names:
+        proof.files[name] = digest_of(b"other")
+    assert found(tmp_path, proof) == [("files", name) for name in sorted(names)]
 
 
 def test_another_version_or_none_is_refused(tmp_path: Path) -> None:
     """What pip believes to be installed is what was meant."""
-    proof = proof_of(built(), tmp_path)
-    assert found(tmp_path, proof.model_copy(update={"version": "1.2.1"})) == ["smoke.version"]
-    assert found(tmp_path, proof.model_copy(update={"distributions": ["other"]})) == ["smoke.version"]
+    proof, other = proof_of(built(), tmp_path), [("version", "tiny-demo")]
+    assert found(tmp_path, proof.model_copy(update={"version": "1.2.1"})) == other
+    assert found(tmp_path, proof.model_copy(update={"distributions": ["other"]})) == other
+    assert found(tmp_path, proof.model_copy(update={"distributions": ["other", "Tiny_Demo"]})) == []
