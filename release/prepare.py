@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -167,12 +168,9 @@ def _versions(tags: frozenset[str]) -> set[Version]:
     """The versions that tags stand for; tags of other forms are no releases."""
     found: set[Version] = set()
     for tag in tags:
-        try:
-            version = Version(tag.removeprefix("v"))
-        except InvalidVersion:
-            continue
         if tag.startswith("v"):
-            found.add(version)
+            with suppress(InvalidVersion):
+                found.add(Version(tag))
     return found
 
 

@@ -22,6 +22,8 @@ from tests.release.ledger_support import rules_of
 from tests.release.repo_support import CHANGELOG, NOW, PYPROJECT, Repo, context_on, printed
 
 TODAY = NOW.date()
+SECTION = CHANGELOG.replace("[Unreleased]:", "## [0.2.1] - 2026-01-01\n\n- x\n\n[Unreleased]:")
+"""A changelog with a release."""
 
 
 def run(repo: Repo, version: str | None) -> tuple[Context, Report]:
@@ -53,18 +55,22 @@ def test_a_release_is_prepared_as_a_diff_to_look_at(repo: Repo) -> None:
         "[Unreleased]: https://code.example.org/demo/compare/v0.2.0...HEAD\n"
         "[0.2.0]: https://code.example.org/demo/releases/tag/v0.2.0\n",
     )
-    shown = printed(context)
-    for line in (
-        '-version = "0.1.0"  # kept',
-        '+version = "0.2.0"  # kept',
-        "+## [0.2.0] - 2026-03-04",
-        "+++ b/CHANGELOG.md",
-    ):
-        assert line in shown
-    assert "git push origin v0.2.0" in shown
+    edits = [
+        prepare.Edit(name=name, before=before, after=text(repo, name))
+        for name, before in (("pyproject.toml", PYPROJECT), ("CHANGELOG.md", CHANGELOG))
+    ]
+    commands = "".join(f"    {command}\n" for command in prepare.commands(Version("0.2.0")))
+    assert printed(context) == (
+        "".join(edit.diff() for edit in edits) + f"\nLook at it, then:\n\n{commands}\n"
+    )
     assert report.kind is Kind.DONE
-    assert "0.2.0" in report.sentence
-    assert {checked.what: checked.found for checked in report.checked}["tags at origin"] == "0"
+    assert report.sentence == "0.2.0 is prepared; commit it and push the signed tag v0.2.0"
+    assert {checked.what: checked.found for checked in report.checked} == {
+        "version": "0.1.0 -> 0.2.0",
+        "changelog": "[0.2.0] - 2026-03-04",
+        "tags at origin": "0",
+        "changed": "pyproject.toml, CHANGELOG.md",
+    }
     assert Checkout(repo.root, LocalRunner()).dirty() == ["CHANGELOG.md", "pyproject.toml"]
 
 
@@ -145,9 +151,8 @@ def test_preparing_twice_is_refused_until_the_first_is_committed(repo: Repo) -> 
 )
 def test_a_version_that_cannot_be_the_next_is_refused(version: str, rules: list[str]) -> None:
     """A number is used once, by a tag or a section, and grows."""
-    log = CHANGELOG.replace("[Unreleased]:", "## [0.2.1] - 2026-01-01\n\n- x\n\n[Unreleased]:")
-    tags = frozenset({"v0.2.0", "v0.2.2rc1", "0.9.9", "vnext"})
-    _, problems = prepare.version_problems(version, tags=tags, text=log)
+    tags = frozenset({"v0.2.0", "v0.2.2rc1", "0.9.9", "vnext", "vv0.9.9"})
+    _, problems = prepare.version_problems(version, tags=tags, text=SECTION)
     assert [problem.rule for problem in problems] == [f"prepare.{rule}" for rule in rules]
 
 
@@ -155,6 +160,35 @@ def test_the_next_version_is_accepted() -> None:
     """Tags of other forms are no releases."""
     tags = frozenset({"v0.2.0", "0.9.9", "release-1"})
     assert prepare.version_problems("0.2.1", tags=tags, text=CHANGELOG) == (Version("0.2.1"), [])
+
+
+def test_a_used_version_is_told_with_its_tag() -> None:
+    """A person looks for the tag by its name."""
+    _, (problem,) = prepare.version_problems("0.2.0", tags=frozenset({"v0.2.0"}), text=CHANGELOG)
+    assert (problem.where, problem.what) == ("version 0.2.0", "has the tag v0.2.0 already")
+
+
+@pytest.mark.parametrize(
+    ("tags", "log", "before"),
+    [
+        (frozenset({"v0.2.0", "v0.1.0"}), CHANGELOG, "v0.2.0"),
+        (frozenset[str](), SECTION, "v0.2.1"),
+        (frozenset({"v0.2.0"}), SECTION, "v0.2.1"),
+    ],
+)
+def test_a_release_is_compared_with_the_one_before(tags: frozenset[str], log: str, before: str) -> None:
+    """That is the greatest there is, be it by a tag or by a section."""
+    version = Version("0.3.0")
+    done = prepare.edits(PYPROJECT, log, version, tags=tags, today=TODAY, repository="https://x.invalid/demo")
+    assert f"[0.3.0]: https://x.invalid/demo/compare/{before}...v0.3.0\n" in done[-1].after
+
+
+def test_the_repositorys_address_may_end_in_a_slash(repo: Repo) -> None:
+    """Both forms are in use, and a link has one slash."""
+    repo.write("pyproject.toml", PYPROJECT.replace("org/demo", "org/demoX//"))
+    repo.commit()
+    run(repo, "0.2.0")
+    assert "[0.2.0]: https://code.example.org/demoX/releases/tag/v0.2.0\n" in text(repo, "CHANGELOG.md")
 
 
 def test_a_tag_that_only_origin_has_counts(repo: Repo) -> None:
@@ -238,7 +272,9 @@ def test_a_files_mode_is_kept_and_nothing_else_is_left(repo: Repo) -> None:
 def test_a_full_disk_leaves_the_files_as_they_were(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is replaced whole or not at all, and nothing half-written stays beside it."""
 
-    def full(_self: Path, _target: Path) -> Path:
+    def full(self: Path, target: Path) -> Path:
+        assert self.name.startswith("."), "nothing takes it for a file of the project while it is written"
+        assert self.parent == target.parent, "only within a file system a file is replaced at once"
         raise OSError(errno.ENOSPC, "No space left on device")
 
     names = {path.name for path in repo.root.iterdir()}

@@ -1,6 +1,5 @@
 """The upload stages against the embedded world: what is sent, what is refused, what a second run does."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -103,24 +102,6 @@ def test_index_that_is_down_is_not_yet(release: Release) -> None:
     assert release.reread().lines == ()
 
 
-@pytest.mark.parametrize(
-    ("said", "kind"),
-    [
-        ("ERROR HTTPError: 503 Service Unavailable from x", Kind.NOT_YET),
-        ("ERROR HTTPError: 429 Too Many Requests from x", Kind.NOT_YET),
-        ("requests.exceptions.ConnectionError: (Connection aborted)", Kind.NOT_YET),
-        ("ERROR HTTPError: 400 Bad Request from x\nFile already exists", Kind.REFUSED),
-        ("ERROR HTTPError: 403 Forbidden from x", Kind.REFUSED),
-    ],
-)
-def test_twines_failure_is_read(release: Release, said: str, kind: Kind) -> None:
-    """An index that fails during the upload asks for patience; one that refuses does not."""
-    script = release.root.parent / "twine.py"
-    script.write_text(f"print({said!r}); raise SystemExit(1)")
-    finished = context_on(release.root).runner([sys.executable, script], cwd=release.root)
-    assert publish.failure(publish.INDEXES[IndexName.PYPI], finished).kind is kind
-
-
 def test_upload_refuses_files_that_are_not_the_ledgers(release: Release) -> None:
     """A flipped byte, an extra file and a missing one are all named before the index is asked."""
     (release.root / "dist" / WHEEL_NAME).write_bytes(WHEEL + b"\0")
@@ -204,15 +185,6 @@ def test_upload_refuses_another_projects_ledger(release: Release) -> None:
     assert rules_of(refused(release, "testpypi")) == ["publish.project"]
 
 
-def test_copies_are_checked_on_their_way(release: Release, tmp_path: Path) -> None:
-    """A file that changes between the check and the upload is not sent."""
-    artifact = replace(release.ledger.opening.artifacts[0], sha256="0" * 64)
-    with pytest.raises(Refused) as caught:
-        publish._copies(release.root / "dist", [artifact], tmp_path / "files")
-    assert rules_of(caught.value) == ["publish.bytes"]
-    assert list((tmp_path / "files").iterdir()) == []
-
-
 def test_a_persons_token_is_used_and_said(release: Release) -> None:
     """With TWINE_PASSWORD the line says so, since PyPI then takes no attestations."""
     release.index("testpypi").create("demo-project")
@@ -223,30 +195,6 @@ def test_a_persons_token_is_used_and_said(release: Release) -> None:
         "token"
     }
     assert release.reread().lines[0].figures["publisher"] == "token"
-
-
-def test_credentials_are_taken_out_of_the_environment() -> None:
-    """No other child of the stage inherits the grant or a token."""
-    env = {
-        "PATH": "/usr/bin",
-        "ACTIONS_ID_TOKEN_REQUEST_URL": "http://127.0.0.1/x",
-        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "secret",
-        "TWINE_CERT": "/x",
-    }
-    found = publish.take_credentials(env)
-    assert env == {"PATH": "/usr/bin"}
-    assert found.publisher == "trusted"
-    assert found.variables == {
-        "GITHUB_ACTIONS": "true",
-        "ACTIONS_ID_TOKEN_REQUEST_URL": "http://127.0.0.1/x",
-        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "secret",
-    }
-    half = {"ACTIONS_ID_TOKEN_REQUEST_URL": "http://127.0.0.1/x"}
-    assert publish.take_credentials(half).publisher == ""
-    token = {"TWINE_PASSWORD": "pypi-x", "TWINE_USERNAME": "me", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "secret"}
-    found = publish.take_credentials(token)
-    assert (token, found.publisher) == ({}, "token")
-    assert found.variables == {"TWINE_USERNAME": "__token__", "TWINE_PASSWORD": "pypi-x"}
 
 
 def flipped(dist: Path) -> None:
