@@ -108,7 +108,8 @@ def _publisher(context: Context) -> Iterator[Finding]:
         remedy = f"write what `gh api users/{facts.owner} --jq .id` prints into it"
         yield Finding(what=what, state=State.NOT_YET, found="is empty", remedy=remedy)
     url = _git(context, "remote", "get-url", "origin")
-    if url.removesuffix(".git").lower().endswith(f"{facts.owner}/{facts.repository}".lower()):
+    path = url.removesuffix(".git").replace(":", "/").lower()
+    if path.endswith(f"/{facts.owner}/{facts.repository}".lower()):
         yield Finding(what="remote origin", state=State.OK, found=f"is {facts.owner}/{facts.repository}")
     else:
         remedy = f"release from a clone of https://github.com/{facts.owner}/{facts.repository}"
