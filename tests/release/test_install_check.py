@@ -125,12 +125,12 @@ def test_a_candidate_with_another_digest_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rule", "fails", "where", "remedy"),
     [
-        ("installs", "candidate-uv.txt", "tiny_demo-1.2.0.tar.gz", "the digest is the ledger's"),
-        ("complete", "check", "pip check", "`nox -s lock`"),
-        ("imports", "smoke_probe.py", "every module", "build again"),
-        ("command", "--help", "tiny-demo", "build again"),
-        ("example", "hello.py", "examples/hello.py", "build again"),
-        ("shipped-tests", "pytest", "tests/library", "build again"),
+        ("installs", "candidate-uv.txt", "tiny_demo-1.2.0.tar.gz", "look at what the installer says"),
+        ("complete", "check", "pip check", "mend the dependencies"),
+        ("imports", "smoke_probe.py", "every module", "mend it and commit"),
+        ("command", "--help", "tiny-demo", "mend it and commit"),
+        ("example", "hello.py", "examples/hello.py", "mend it and commit"),
+        ("shipped-tests", "pytest", "tests/library", "mend it and commit"),
     ],
 )
 def test_each_step_that_fails_is_named_with_what_was_said(
@@ -143,7 +143,7 @@ def test_each_step_that_fails_is_named_with_what_was_said(
     (problem,) = caught.value.problems
     assert (problem.rule, problem.where) == (f"smoke.{rule}", f"{chosen.name}: {where}")
     assert problem.what == "failed with exit code 1:\nit failed here"
-    assert remedy in problem.remedy
+    assert problem.remedy.startswith(remedy)
 
 
 def test_a_leg_with_shipped_tests_reports_their_summary(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ class Played:
     ) -> Finished:
         words = [os.fspath(word) for word in argv]
         if words[0] == "git":
-            return Finished(argv=words, code=0, stdout=f"{COMMIT}\n", stderr="", took_ms=1)
+            answer = f"{COMMIT}\n" if "rev-parse" in words else ""
+            return Finished(argv=words, code=0, stdout=answer, stderr="", took_ms=1)
         self.twine.append(words)
         self.given.append((cwd, env or {}, show, timeout_s))
         config = next(word for word in words if word.startswith("--config-file="))
@@ -94,17 +95,17 @@ class Played:
             path.write_bytes(b"signed")
         return signed
 
-    def context(self) -> Context:
-        context = context_on(self.root, options=Options(mode=Mode.REHEARSAL))
+    def context(self, mode: Mode | None = Mode.REHEARSAL) -> Context:
+        context = context_on(self.root, options=Options(mode=mode))
         return replace(context, runner=self)
 
     def run(self, stage: str) -> tuple[Report, str]:
         context = self.context()
         return publish.run(stage, context), printed(context)
 
-    def refused(self, stage: str) -> Refused:
+    def refused(self, stage: str, mode: Mode | None = Mode.REHEARSAL) -> Refused:
         with pytest.raises(Refused) as caught:
-            publish.run(stage, self.context())
+            publish.run(stage, self.context(mode))
         return caught.value
 
     def job(self) -> None:
@@ -341,13 +342,29 @@ def test_everything_that_keeps_files_from_an_index_is_told_at_once(
     assert seen == [played.root, played.ledger.opening]
 
 
+def test_an_index_is_a_release_unless_a_rehearsal_was_asked_for(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rehearsal's ledger opens no real index, and a rehearsal that could reach one is none."""
+    played.job()
+    assert [each.rule for each in played.refused("testpypi", mode=None).problems] == ["binding.same-mode"]
+    monkeypatch.delenv("HTTPS_PROXY")
+    (problem,) = played.refused("testpypi").problems
+    assert problem.rule == "binding.rehearsal-stays-here"
+    assert (played.asked, played.twine) == ([], [])
+
+
 def test_pypi_asks_for_all_that_comes_before_it(played: Played) -> None:
     """Of the smokes it is the one of what TestPyPI serves."""
-    problems = publish.upload_problems(played.context(), played.ledger, IndexName.PYPI)
+    extra = played.root / "dist/extra.whl"
+    extra.touch()
+    problems = played.refused("pypi").problems
     assert [problem.where for problem in problems] == [
+        "dist/extra.whl",
         *("lint all", "test 3.12", "test 3.13", "coverage all", "mutation all", "testpypi all"),
         "smoke testpypi",
     ]
+    extra.unlink()
     planned = replace(played.ledger.opening, plan={"build": ("all",), "audit": ("all",)})
     other = Ledger.create(played.root / "other", planned, at=played.context().now())
     problems = publish.upload_problems(played.context(), other, IndexName.PYPI)

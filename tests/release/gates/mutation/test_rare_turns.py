@@ -1,6 +1,5 @@
 """The gate's rare turns: a long run's progress, a sample's end between modules, a tree without a main."""
 
-import importlib.metadata
 import itertools
 import os
 import re
@@ -14,10 +13,7 @@ import pytest
 from release.context import Options
 from release.gates.mutation import campaign, stage
 from release.model import Kind, Refused
-from tests.release.gates.mutation.support import Machine, context_of, project
-
-VERSION = stage.mutmut_version
-"""As imported: the fixture below replaces it."""
+from tests.release.gates.mutation.support import Machine, context_of, project, with_floors
 
 
 @pytest.fixture(autouse=True)
@@ -70,9 +66,7 @@ def test_a_tree_without_a_main_branch_has_no_floors_to_fall_below(tmp_path: Path
     """A clone of a single branch is judged by its own floors."""
     root = project(tmp_path, floors={"release/a.py": 50, "*": 10})
     subprocess.run(["git", "branch", "--quiet", "--move", "main", "topic"], cwd=root, check=True)
-    (root / "pyproject.toml").write_text(
-        (root / "pyproject.toml").read_text(encoding="utf-8").replace("= 50", "= 49"), encoding="utf-8"
-    )
+    with_floors(root, {"release/a.py": 49, "*": 10})
     assert stage.run("mutation", context_of(root, Machine())[0]).kind is Kind.DONE
 
 
@@ -89,17 +83,3 @@ def test_where_every_module_has_a_floor_none_is_listed_without(tmp_path: Path) -
     assert {each.rule for each in refused.value.problems} == {"mutation.has-test"}
     assert "no floor of their own" not in output.getvalue()
     assert "not mutated" in output.getvalue()
-
-
-def test_the_tools_version_is_the_installed_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other versions make other mutants, so verdicts are kept by it; without one, the session is named."""
-    monkeypatch.setattr(importlib.metadata, "version", {"mutmut": "3.9.9"}.__getitem__)
-    assert VERSION("linux") == "3.9.9"
-
-    def absent(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", absent)
-    with pytest.raises(Refused, match="is not installed") as refused:
-        VERSION("linux")
-    assert "nox -s mutation" in refused.value.problems[0].remedy

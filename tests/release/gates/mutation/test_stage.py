@@ -13,10 +13,8 @@ import pytest
 
 from release.context import Options
 from release.gates.mutation import campaign, stage
-from release.gates.mutation.campaign import Part, Scope, sampled_lines
-from release.gates.mutation.mutants import Shard
 from release.gates.mutation.verdicts import SURVIVORS
-from release.model import Kind, Mode, Refused
+from release.model import Kind, Refused
 from tests.release.gates.mutation.support import Machine, context_of, name_of, project, with_floors
 from tests.release.gates.support import commit_all
 
@@ -103,15 +101,6 @@ def test_second_run_judges_only_what_changed(tmp_path: Path) -> None:
     assert len(data.judged) == 6
 
 
-def test_again_judges_everything_anew(tmp_path: Path) -> None:
-    """A person who doubts a verdict can have it looked at."""
-    root = project(tmp_path)
-    stage.run("mutation", context_of(root, Machine())[0])
-    again = Machine()
-    stage.run("mutation", context_of(root, again, Options(again=True))[0])
-    assert len(again.judged) == 6
-
-
 def test_damaged_memory_is_no_memory(tmp_path: Path) -> None:
     """A run that was killed while it wrote costs time, not truth."""
     root = project(tmp_path)
@@ -176,25 +165,6 @@ def test_changed_needs_a_main_branch(tmp_path: Path) -> None:
     assert rules(refusal(root, Machine(), Options(changed=True))) == ["mutation.main-known"]
 
 
-@pytest.mark.parametrize(
-    ("only", "modules"),
-    [
-        (("release/b.py",), ["release/b.py"]),
-        (("release/b.py", "src", "release/b.py"), ["release/b.py", "src/pkg/c.py"]),
-        (("src/",), ["src/pkg/c.py"]),
-    ],
-)
-def test_only_judges_the_modules_that_are_named(
-    tmp_path: Path, only: tuple[str, ...], modules: list[str]
-) -> None:
-    """A maintainer measures one module, or a folder, in the time that one module takes."""
-    root, machine = project(tmp_path, floors={"*": 100}), Machine(codes={name_of("release/b.py", 2): 0})
-    report = stage.run("mutation", context_of(root, machine, Options(only=only))[0])
-    assert sorted(machine.modules) == modules
-    assert [name for name, each in measured(root)["modules"].items() if each["mutants"]] == modules
-    assert ", only, " in report.sentence
-
-
 def test_only_keeps_what_is_known_of_other_modules(tmp_path: Path) -> None:
     """Module after module adds up to the whole, and each is held against its own floor."""
     root = project(tmp_path, floors={"release/a.py": 100})
@@ -239,15 +209,6 @@ def test_sample_estimates_nothing(tmp_path: Path) -> None:
     report = stage.run("mutation", context_of(root, Machine(), Options(sample=600))[0])
     assert not any("at least" in line.found for line in report.checked)
     assert measured(root)["modules"]["release/a.py"]["at_least"] is None
-
-
-@pytest.mark.parametrize("name", ["release/gone.py", "release/left_out.py", "tests", "src/pk"])
-def test_only_of_no_module_is_a_usage_error(tmp_path: Path, name: str) -> None:
-    """A mistyped name is not a module without survivors."""
-    refused = refusal(project(tmp_path), Machine(), Options(only=("release/a.py", name)))
-    assert rules(refused) == ["mutation.options"]
-    assert refused.kind is Kind.USAGE
-    assert f"--only {name} is no module" in refused.problems[0].what
 
 
 def test_modules_without_a_floor_are_counted_over_the_whole_tree(tmp_path: Path) -> None:
@@ -356,69 +317,6 @@ def test_sample_goes_on_until_something_is_judged(tmp_path: Path) -> None:
     assert set(machine.modules) == ALL
 
 
-@pytest.mark.parametrize("mode", [Mode.RELEASE])
-def test_sample_is_refused_for_a_release(mode: Mode) -> None:
-    """Only the whole counts when bytes go out."""
-    with pytest.raises(Refused, match="sample proves nothing"):
-        stage.scope_of(Options(sample=30, mode=mode))
-
-
-def test_sampled_lines_are_of_whole_functions() -> None:
-    """A function is mutated as a whole, or its mutants would have other numbers."""
-    source = "".join(f"def f{number}():\n" + "    x = 1\n" * 14 for number in range(9))
-    lines = sampled_lines(source, seed="a")
-    starts = [line for line in lines if line % 15 == 1]
-    assert lines == [line for start in starts for line in range(start, start + 15)]
-    assert len(starts) == 2
-    assert lines != sampled_lines(source, seed="b")
-
-
-def test_long_functions_are_sampled_only_where_there_are_no_others() -> None:
-    """The mutants of one long function take as long to make as all others."""
-    short = "def f():\n    x = 1\n"
-    long = "def g():\n" + "    x = 1\n" * 60
-    assert sampled_lines(long + short, seed="a") == [62, 63]
-    assert len(sampled_lines(long, seed="a")) == 61
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"changed": True, "shard": "1/2"},
-        {"changed": True, "sample": 30},
-        {"shard": "3/2", "sample": 30},
-        {"only": ("release/a.py",), "changed": True},
-        {"only": ("release/a.py",), "shard": "1/2"},
-        {"shard": "3/2"},
-        {"sample": 0},
-        {"at_most": 3},
-        {"at_most": 3, "changed": True},
-        {"at_most": 0, "only": ("release/a.py",)},
-    ],
-)
-def test_options_that_make_no_sense_are_usage_errors(options: dict[str, Any]) -> None:
-    """A mistyped command is told from a failed gate."""
-    with pytest.raises(Refused) as refused:
-        stage.scope_of(Options(**options))
-    assert refused.value.kind is Kind.USAGE
-
-
-def test_scope_is_what_was_asked_for() -> None:
-    """Each option has its leg in the ledger."""
-    assert stage.scope_of(Options()) == Scope(part=Part.ALL)
-    assert stage.scope_of(Options(changed=True)).part is Part.CHANGED
-    assert stage.scope_of(Options(only=("src",))) == Scope(part=Part.ONLY, only=("src",))
-    few = stage.scope_of(Options(only=("src",), at_most=1))
-    assert few == Scope(part=Part.ONLY, only=("src",), at_most=1)
-    assert stage.scope_of(Options(sample=30)) == Scope(part=Part.SAMPLE, seconds=30)
-    shard = stage.scope_of(Options(shard="2/3"))
-    assert shard == Scope(part=Part.SHARD, shard=Shard(number=2, of=3))
-    assert shard.leg == "shard-2-of-3"
-    both = stage.scope_of(Options(shard="2/3", sample=5))
-    assert both == Scope(part=Part.SAMPLE, shard=Shard(number=2, of=3), seconds=5)
-    assert both.leg == "shard-2-of-3"
-
-
 def test_unexplained_survivor_and_untested_mutants_are_refused_with_entries(tmp_path: Path) -> None:
     """The refusal names each mutant; the entry to explain it is ready."""
     root = project(tmp_path, floors={"release/a.py": 50, "release/untested.py": 0})
@@ -519,13 +417,6 @@ def test_verdicts_that_cannot_be_kept_end_the_run(tmp_path: Path, monkeypatch: p
         stage.run("mutation", context_of(root, Machine())[0])
 
 
-def test_mutants_that_cannot_be_made_are_refused(tmp_path: Path) -> None:
-    """A module that mutmut cannot read would otherwise have no survivors."""
-    refused = refusal(project(tmp_path), Machine(generates=1))
-    assert rules(refused) == ["mutation.generates"]
-    assert "cannot parse" in refused.problems[0].what
-
-
 def test_tree_without_metadata_is_refused(tmp_path: Path) -> None:
     """The tests ask for the installed version."""
     assert rules(refusal(project(tmp_path), Machine(metadata=1))) == ["mutation.metadata"]
@@ -571,13 +462,3 @@ def test_hopeless_sample_is_refused(tmp_path: Path) -> None:
     assert rules(refusal(root, Machine(codes=codes), Options(sample=600))) == ["mutation.floor"]
     assert rules(refusal(root, Machine(codes=codes), Options(shard="1/1"))) == ["mutation.floor"]
     assert rules(refusal(root, Machine(codes=codes))) == ["mutation.floor"]
-
-
-def test_missing_tool_is_named_with_its_session() -> None:
-    """The test environment has no mutmut; Windows has none that works."""
-    with pytest.raises(Refused, match="Windows"):
-        VERSION("win32")
-
-
-VERSION = stage.mutmut_version
-"""As imported: the fixture above replaces it."""

@@ -1,0 +1,531 @@
+"""One run over modules, without git: who is asked for what, in which order, until when, and what is kept."""
+
+import dataclasses
+import io
+import itertools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from release.context import Options
+from release.gates.mutation import campaign, driver
+from release.gates.mutation.campaign import Campaign, Part, Scope, sampled_lines, sampled_modules
+from release.gates.mutation.imports import Graph
+from release.gates.mutation.mutants import Shard, Verdict
+from release.gates.mutation.scratch import Kept, Settings, environment
+from release.gates.mutation.verdicts import Measured
+from release.model import Refused
+from release.runner import Finished
+from tests.release.gates.mutation.support import PYPROJECT, TREE, Machine, context_of, name_of
+
+A, B, C, LONELY = "release/a.py", "release/b.py", "src/pkg/c.py", "release/untested.py"
+MODULES = [A, B, LONELY, C]
+
+
+@dataclass(kw_only=True)
+class Watched(Machine):
+    """A machine that keeps how its driver was started."""
+
+    words: list[list[str]] = field(default_factory=list[list[str]])
+    folders: list[Path] = field(default_factory=list[Path])
+
+    def __call__(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        show: bool = False,
+        timeout_s: float | None = None,
+    ) -> Finished:
+        self.words.append([os.fspath(word) for word in argv])
+        self.folders.append(cwd)
+        return super().__call__(argv, cwd=cwd, env=env, show=show, timeout_s=timeout_s)
+
+
+@pytest.fixture(autouse=True)
+def one_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One module after the other."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where campaigns run one after the other, with the same memory."""
+
+    root: Path
+    numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def begin(
+        self,
+        machine: Machine,
+        scope: Scope | None = None,
+        *,
+        modules: Sequence[str] = MODULES,
+        options: Options | None = None,
+        outside: str = "",
+    ) -> tuple[Campaign, io.StringIO]:
+        """A campaign over a new copy of the tree."""
+        scratch = self.root / f"scratch-{next(self.numbers)}"
+        for name, text in TREE.items():
+            path = scratch / "pristine" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        context, output = context_of(self.root, machine, options)
+        made = Campaign(
+            context=context,
+            scope=scope or Scope(part=Part.ALL),
+            scratch=scratch,
+            settings=Settings.read(PYPROJECT),
+            graph=Graph.of({name: text for name, text in TREE.items() if name.endswith(".py")}),
+            modules=modules,
+            seed="seed",
+            outside=outside,
+            kept=Kept(folder=self.root / "mutants", tool="3.8.1"),
+        )
+        return made, output
+
+    def measure(
+        self,
+        machine: Machine,
+        scope: Scope | None = None,
+        *,
+        modules: Sequence[str] = MODULES,
+        options: Options | None = None,
+        outside: str = "",
+    ) -> dict[str, Measured]:
+        """What such a campaign finds, by module."""
+        made, _ = self.begin(machine, scope, modules=modules, options=options, outside=outside)
+        found = made.measure()
+        assert [each.module for each in found] == sorted(each.module for each in found)
+        return {each.module: each for each in found}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(root=tmp_path)
+
+
+def both(module: str) -> list[str]:
+    return [name_of(module, 1), name_of(module, 2)]
+
+
+def test_every_module_comes_back_with_what_is_known_of_it(place: Place) -> None:
+    """Its tests, all its mutants, the verdicts, what cannot be mutated."""
+    machine = Machine(codes={name_of(A, 2): 0, name_of(B, 1): 24})
+    found = place.measure(machine)
+    assert [*found] == sorted(MODULES)
+    assert found[A].tests == ("tests/release/test_a.py",)
+    assert [mutant.name for mutant in found[A].mutants] == [*both(A), name_of(A, 3)]
+    assert (found[A].mutants[1].was, found[A].mutants[1].becomes) == ("return 1", "return 7")
+    assert found[A].verdicts == {name_of(A, 1): Verdict.KILLED, name_of(A, 2): Verdict.SURVIVED}
+    assert found[B].verdicts == {name_of(B, 1): Verdict.TIMEOUT, name_of(B, 2): Verdict.KILLED}
+    assert found[LONELY].verdicts == dict.fromkeys(both(LONELY), Verdict.NO_TEST)
+    assert [each.reused for each in found.values()] == [0, 0, 0, 0]
+    assert {each.baseline for each in found.values()} == {each.failure for each in found.values()} == {""}
+
+
+def test_what_cannot_be_mutated_is_listed_by_module(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the module's own text."""
+    monkeypatch.setitem(TREE, A, TREE[A] + "ONE = make()\n")
+    found = place.measure(Machine(), modules=[A, B])
+    assert [(each.module, each.line) for each in found[A].skipped] == [(A, 3)]
+    assert found[B].skipped == []
+
+
+def test_how_the_drivers_are_started(place: Place) -> None:
+    """Isolated from the checkout, with a warning where an encoding is not named, on a job in a file."""
+    machine = Watched()
+    made, output = place.begin(machine, modules=[A])
+    made.measure()
+    assert output.getvalue().splitlines()[0] == "  making the mutants of 1 modules"
+    pristine, slot = made.scratch / "pristine", made.scratch / "slot-0"
+    program = [sys.executable, "-P", "-X", "warn_default_encoding", driver.__file__]
+    assert machine.words == [
+        [*program, "generate", str(pristine / "generate.json")],
+        [*program, "judge", str(slot / "judge.json")],
+    ]
+    assert machine.folders == [pristine, slot]
+    assert machine.environments == [
+        environment(pristine, made.scratch),
+        environment(pristine, slot / "tmp"),
+    ]
+    generate, judge = machine.jobs
+    assert generate == {
+        "modules": [{"path": A, "lines": None, "out": str(made.kept.generated(A, TREE[A], None))}],
+        "processes": 1,
+        "timeout_s": None,
+        "show": True,
+    }
+    assert judge == {
+        "tests": ["tests/release/test_a.py"],
+        "mutants": both(A),
+        "results": str(slot / "results.jsonl"),
+        "stop": str(made.scratch / "stop"),
+        "parent": os.getpid(),
+        "sign": str(made.scratch / "sign"),
+        "until": None,
+        "timeout_s": None,
+        "show": False,
+    }
+    assert (slot / "mutants" / A).read_text(encoding="utf-8") == TREE[A]
+
+
+@pytest.mark.parametrize(("cores", "copies"), [(None, 1), (2, 2), (9, 3)])
+def test_as_many_copies_as_cores_and_modules(
+    place: Place, monkeypatch: pytest.MonkeyPatch, cores: int | None, copies: int
+) -> None:
+    """A copy for each module that waits at most; the mutants are made by as many processes as cores."""
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    machine = Machine()
+    made, _ = place.begin(machine)
+    made.measure()
+    assert sorted(path.name for path in made.scratch.glob("slot-*")) == [f"slot-{n}" for n in range(copies)]
+    assert machine.jobs[0]["processes"] == (cores or 1)
+
+
+def test_modules_with_the_most_mutants_go_first(place: Place) -> None:
+    """None is left running alone at the end."""
+    place.measure(Machine(), Scope(part=Part.ONLY, at_most=1), modules=[A])
+    machine = Machine()
+    place.measure(machine, modules=[A, B])
+    assert machine.modules == [B, A]
+    assert machine.judged[:2] == both(B)
+
+
+def test_verdicts_of_the_same_inputs_are_used_again(place: Place) -> None:
+    """What is known is not run, and counted as reused; other inputs, or a doubt, judge it anew."""
+    place.measure(Machine(codes={name_of(A, 2): 0}), modules=[A, LONELY])
+    again = Machine()
+    found = place.measure(again, modules=[A, LONELY])
+    assert again.jobs == []
+    assert found[A].reused == 2
+    assert found[A].verdicts == {name_of(A, 1): Verdict.KILLED, name_of(A, 2): Verdict.SURVIVED}
+    assert found[LONELY].reused == 0
+    for options in (Options(), Options(again=True)):
+        machine = Machine()
+        assert place.measure(machine, modules=[A], options=options, outside="other data")[A].reused == 0
+        assert machine.judged == both(A)
+
+
+def test_a_part_of_the_mutants_goes_on_where_the_last_one_stopped(place: Place) -> None:
+    """The same ones are chosen first, and a larger part runs only what is left."""
+    few, more = Machine(), Machine()
+    assert len(place.measure(few, Scope(part=Part.ONLY, at_most=1), modules=[A])[A].verdicts) == 1
+    found = place.measure(more, Scope(part=Part.ONLY, at_most=2), modules=[A])
+    assert (len(few.judged), len(more.judged), found[A].reused) == (1, 1, 1)
+    assert sorted(few.judged + more.judged) == both(A)
+
+
+def test_a_shard_runs_its_own_and_never_only_wording(place: Place) -> None:
+    """Two shards share all mutants but the inert ones out."""
+    runs = [Machine(), Machine()]
+    for number, machine in enumerate(runs, start=1):
+        place.measure(machine, Scope(part=Part.SHARD, shard=Shard(number=number, of=2)))
+        assert all(Shard(number=number, of=2).holds(name) for name in machine.judged)
+    assert sorted(runs[0].judged + runs[1].judged) == sorted([*both(A), *both(B), *both(C)])
+
+
+@pytest.mark.parametrize(
+    ("part", "kept"),
+    [(Part.ALL, False), (Part.SHARD, False), (Part.CHANGED, True), (Part.ONLY, True)],
+)
+def test_mutants_of_other_sources_are_forgotten_by_whole_runs(place: Place, part: Part, kept: bool) -> None:
+    """A run over one module knows nothing of the others' sources."""
+    place.measure(Machine(), Scope(part=Part.ONLY), modules=[B])
+    shard = Shard(number=1, of=1) if part is Part.SHARD else None
+    made, _ = place.begin(Machine(), Scope(part=part, shard=shard), modules=[A])
+    made.measure()
+    assert made.kept.generated(A, TREE[A], None).exists()
+    assert made.kept.generated(B, TREE[B], None).exists() is kept
+
+
+def test_only_mutants_that_are_not_there_are_made(place: Place) -> None:
+    """Making them takes minutes."""
+    place.measure(Machine(), modules=[A])
+    machine = Machine()
+    made, output = place.begin(machine, modules=[A, B, C])
+    made.measure()
+    assert [each["path"] for each in machine.jobs[0]["modules"]] == [B, C]
+    assert "  making the mutants of 2 modules\n" in output.getvalue()
+
+
+def test_mutants_that_cannot_be_made_are_told(place: Place) -> None:
+    """With the words of the generator, and where to leave a module out."""
+    with pytest.raises(Refused) as caught:
+        place.measure(Machine(generates=1))
+    (problem,) = caught.value.problems
+    assert (problem.rule, problem.where) == ("mutation.generates", "src, release")
+    assert problem.what == "mutmut could not make the mutants:\ncannot parse"
+    assert "[tool.mutmut]" in problem.remedy
+
+
+def test_a_module_that_leaves_no_mutants_is_left_out(place: Place) -> None:
+    """Where the generator made no file there is nothing to judge."""
+
+    class Half(Machine):
+        def _generate(self, job: dict[str, list[dict[str, str]]]) -> tuple[int, str]:
+            return super()._generate({"modules": job["modules"][1:]})
+
+    assert [*place.measure(Half(), modules=[A, B])] == [B]
+
+
+def test_each_module_says_its_counts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line a module that ran; the numbers that are zero are left out."""
+    ticks = itertools.count(step=1.25)
+    monkeypatch.setattr(campaign, "time", SimpleNamespace(time=lambda: 0.0, monotonic=ticks.__next__))
+    made, output = place.begin(Machine(codes={name_of(A, 2): 0}), modules=[A, LONELY])
+    found = {each.module: each.took_ms for each in made.measure()}
+    assert output.getvalue().splitlines()[1:] == ["  release/a.py: 1 killed, 1 survived, 1.2 s"]
+    assert found == {A: 1250, LONELY: 0}
+    made, output = place.begin(Machine(baseline=1), modules=[A], outside="other")
+    made.measure()
+    assert "  release/a.py: none judged, 1.2 s\n" in output.getvalue()
+
+
+def test_a_run_that_ends_early_stops_its_drivers_and_keeps_the_answers(place: Place) -> None:
+    """Drivers that still run look at one file; what was answered counts for the next run."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    machine = Machine(during=interrupt)
+    made, _ = place.begin(machine, modules=[A])
+    with pytest.raises(KeyboardInterrupt):
+        made.measure()
+    assert (made.scratch / "stop").exists()
+    assert (made.scratch / "slot-0/mutants" / A).read_text(encoding="utf-8") == TREE[A]
+    done, _ = place.begin(Machine(), modules=[A])
+    done.measure()
+    assert not (done.scratch / "stop").exists()
+
+
+def test_a_failed_module_does_not_keep_the_copy_from_the_next(place: Place) -> None:
+    """The first error ends the run; without the copy the others would wait for ever."""
+    (place.root / "mutants/verdicts/release.a.py.partial").mkdir(parents=True)
+    with pytest.raises(OSError, match="partial"):
+        place.measure(Machine(), modules=[A, B, C])
+
+
+SAMPLE = Scope(part=Part.SAMPLE, seconds=100)
+
+
+def clock(monkeypatch: pytest.MonkeyPatch, now: Callable[[], float]) -> None:
+    monkeypatch.setattr(campaign, "time", SimpleNamespace(time=now, monotonic=itertools.count().__next__))
+
+
+def test_a_sample_makes_and_runs_little_and_remembers_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole functions of few lines, few mutants, in silence, with an end for each module."""
+    clock(monkeypatch, lambda: 1000.0)
+    machine = Machine()
+    found = place.measure(machine, SAMPLE, modules=[A, C])
+    generate, *judges = machine.jobs
+    assert [each["lines"] for each in generate["modules"]] == [[1, 2], [1, 2]]
+    assert generate["show"] is False
+    assert [(job["until"], job["timeout_s"]) for job in judges] == [(1100.0, 20.0)] * 2
+    assert machine.modules == [A, C]
+    assert sorted(machine.judged) == sorted([*both(A), *both(C)])
+    assert [*found] == [A, C]
+    assert not (place.root / "mutants/verdicts").exists()
+
+
+def test_the_seed_decides_which_mutants_a_sample_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock(monkeypatch, lambda: 0.0)
+    monkeypatch.setattr(campaign, "SAMPLE_MUTANTS", 1)
+    chosen: dict[str, str] = {}
+    for seed in "abcdef":
+        machine = Machine()
+        made, _ = place.begin(machine, SAMPLE, modules=[A])
+        dataclasses.replace(made, seed=seed).measure()
+        (chosen[seed],) = machine.judged
+    assert set(chosen.values()) == {*both(A)}
+
+
+def test_a_module_begun_late_is_left_soon_after_the_end(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten seconds after the sample's end it is left with what was judged by then."""
+    looks = iter([1000.0, 1000.0, 1000.0, 1099.0, 1099.0])
+    clock(monkeypatch, lambda: next(looks, 1099.0))
+    machine = Machine()
+    place.measure(machine, SAMPLE, modules=[A])
+    assert machine.jobs[-1]["timeout_s"] == 11.0
+
+
+def test_a_sample_begins_no_module_behind_its_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes back without verdicts."""
+    now = [1000.0]
+    clock(monkeypatch, lambda: now[0])
+    machine = Machine(during=lambda: now.insert(0, 1100.0))
+    found = place.measure(machine, SAMPLE, modules=[A, C])
+    assert machine.modules == [A]
+    assert [*found] == [A, C]
+    assert found[C].verdicts == {}
+
+
+def test_a_sample_turns_to_other_modules_in_its_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And to no other once that is over and something was judged."""
+    monkeypatch.setattr(campaign, "SAMPLE_BATCH", 1)
+    now = [1000.0]
+    clock(monkeypatch, lambda: now[0])
+    made, _ = place.begin(Machine(), SAMPLE, modules=[A, C])
+    assert [each.module for each in made.measure()] == [A, C]
+    now = [1000.0]
+    made, _ = place.begin(Machine(during=lambda: now.insert(0, 1100.0)), SAMPLE, modules=[A, C])
+    assert [each.module for each in made.measure()] == [A]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_sample_that_judged_nothing_tries_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """Four times at most; each try has five seconds at least, which count from when its mutants were made."""
+    monkeypatch.setattr(campaign, "SAMPLE_BATCH", batch)
+    monkeypatch.setattr(campaign, "SAMPLE_TRIES", 2)
+    ticks = itertools.count(1000.0, 200.0)
+    latest = [0.0]
+
+    def now() -> float:
+        latest[0] = next(ticks)
+        return latest[0]
+
+    clock(monkeypatch, now)
+    machine = Machine()
+    found = place.measure(machine, SAMPLE, modules=[A, B, C])
+    assert machine.jobs[-1].get("until") is None
+    assert [*found] == [A, B, C][: 2 * batch]
+
+
+def test_each_try_of_a_sample_gets_its_least_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making the mutants may have taken all of it."""
+    now = [1000.0]
+    clock(monkeypatch, lambda: now[0])
+    machine = Machine()
+    generate = machine._generate
+
+    def slowly(job: dict[str, list[dict[str, str]]]) -> tuple[int, str]:
+        now.insert(0, 2000.0)
+        return generate(job)
+
+    monkeypatch.setattr(machine, "_generate", slowly)
+    place.measure(machine, SAMPLE, modules=[A])
+    assert machine.jobs[-1]["until"] == 2005.0
+    assert machine.jobs[-1]["timeout_s"] == 15.0
+
+
+def tree_of(*, tests: Mapping[str, int]) -> Graph:
+    """A graph where each module has so many test files."""
+    sources = dict.fromkeys(tests, "def f():\n    return 1\n")
+    for module, number in tests.items():
+        name = module.removesuffix(".py").replace("/", ".").removeprefix("src.")
+        stem = name.rpartition(".")[2]
+        for at in range(number):
+            sources[f"tests/x/test_{stem}_{'abcd'[at]}.py"] = f"import {name}\n"
+    return Graph.of(sources)
+
+
+def test_a_sample_takes_modules_below_each_root_in_turn() -> None:
+    """Of those that few files judge, in an order that the seed decides."""
+    tests = {
+        "release/one.py": 1,
+        "release/two.py": 3,
+        "release/many.py": 4,
+        "release/none.py": 0,
+        "src/p/six.py": 1,
+    }
+    graph = tree_of(tests=tests)
+    orders = {tuple(sampled_modules(graph, [*tests], seed=seed)) for seed in "abcdefgh"}
+    assert orders == {
+        ("release/one.py", "src/p/six.py", "release/two.py"),
+        ("release/two.py", "src/p/six.py", "release/one.py"),
+    }
+    bare = Graph.of({**graph.sources, "release/one.py": "ONE = 1\n"})
+    assert sampled_modules(bare, [*tests], seed="a") == ["release/two.py", "src/p/six.py"]
+
+
+def test_a_sample_fills_its_lines_with_whole_functions() -> None:
+    """Forty lines at most."""
+    function = "def f{}():\n" + "    x = 1\n" * 9
+    four = "".join(function.format(number) for number in range(4))
+    assert sampled_lines(four, seed="a") == [*range(1, 41)]
+    five = four + "def g():\n    return 1\n"
+    orders = {tuple(sampled_lines(five, seed=seed)) for seed in "abcdefgh"}
+    assert len(orders) > 1
+    assert {len(lines) for lines in orders} <= {32, 40}
+
+
+def test_the_shortest_function_is_sampled_where_all_are_too_long() -> None:
+    source = "def g():\n" + "    x = 1\n" * 60 + "def h():\n" + "    x = 1\n" * 50
+    assert sampled_lines(source, seed="a") == [*range(62, 113)]
+
+
+def ended(code: int, said: str = "said so") -> Finished:
+    return Finished(argv=[], code=code, stdout=said, stderr="", took_ms=1)
+
+
+FINE = [("baseline", "", 0), ("control", "", 0)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "sampled", "verdicts", "baseline", "failure"),
+    [
+        ([*FINE, ("mutant", "b", 1)], 0, False, {"b": Verdict.KILLED}, "", ""),
+        (
+            [("baseline", "", 5), ("mutant", "c", 1)],
+            0,
+            False,
+            {"b": Verdict.NO_TEST, "c": Verdict.KILLED},
+            "",
+            "",
+        ),
+        ([("baseline", "", 1)], 0, False, {}, "said so", ""),
+        (
+            [("baseline", "", 0), ("control", "", 2)],
+            0,
+            False,
+            {},
+            "",
+            "the tests pass once and fail when they are run again without a mutant (code 2)",
+        ),
+        ([], 1, False, {}, "said so", ""),
+        ([], 124, True, {}, "", ""),
+        ([*FINE, ("mutant", "b", 0)], -9, True, {"b": Verdict.SURVIVED}, "", ""),
+        ([*FINE, ("mutant", "b", 0)], -9, False, {"b": Verdict.SURVIVED}, "", "said so"),
+        ([*FINE], 1, True, {}, "", "said so"),
+        ([("baseline", "", 1)], 1, False, {}, "said so", "said so"),
+    ],
+)
+def test_what_a_drivers_answers_and_its_end_mean(
+    answers: list[tuple[str, str, int]],
+    code: int,
+    sampled: bool,
+    verdicts: dict[str, Verdict],
+    baseline: str,
+    failure: str,
+) -> None:
+    """Verdicts, a red baseline, or why nothing is known; what was known before stays."""
+    known = {"a": Verdict.KILLED}
+    before = Measured(module=A, verdicts=known)
+    found = campaign._with_troubles(before, ["b"], answers, ended(code), sampled=sampled)
+    assert found.verdicts == known | verdicts
+    assert (found.baseline, found.failure) == (baseline, failure)
+    assert before.verdicts == {"a": Verdict.KILLED}
+
+
+def test_verdicts_are_kept_as_they_were_answered(place: Place) -> None:
+    """By the digest of everything they depend on."""
+    place.measure(Machine(codes={name_of(A, 2): 0}), modules=[A])
+    kept = json.loads((place.root / "mutants/verdicts/release.a.py.json").read_text(encoding="utf-8"))
+    graph = Graph.of({name: text for name, text in TREE.items() if name.endswith(".py")})
+    assert kept == {
+        "inputs": graph.inputs(A, ("tests/release/test_a.py",), ""),
+        "codes": {name_of(A, 1): 1, name_of(A, 2): 0},
+    }
