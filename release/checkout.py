@@ -118,7 +118,7 @@ class Checkout:
         """Everything the tag rules need to know; a tag that is not here is a fact too."""
         self.head()
         ref = f"refs/tags/{tag}"
-        found = self._git("rev-parse", "--verify", "--quiet", ref)
+        found = self._git("rev-parse", "--verify", ref)
         if not found.ok:
             return TagFacts(name=tag, exists=False)
         tag_object = found.stdout.strip()
@@ -126,10 +126,10 @@ class Checkout:
             "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", what=f"{tag} is not of a commit"
         )
         annotated = self._ask("cat-file", "-t", tag_object) == "tag"
-        text = self._ask("cat-file", "tag", tag_object, strip=False) if annotated else ""
+        text = self._ask("cat-file", "tag", tag_object) if annotated else ""
         headers, _, message = text.partition("\n\n")
         fields = {key: value for key, _, value in (line.partition(" ") for line in headers.splitlines())}
-        main_known = self._git("rev-parse", "--verify", "--quiet", f"refs/remotes/{MAIN}").ok
+        main_known = self._git("rev-parse", "--verify", f"refs/remotes/{MAIN}").ok
         signers = self._git("cat-file", "blob", f"refs/remotes/{MAIN}:{ALLOWED_SIGNERS}")
         kind = _signature_kind(message)
         signer, says = "", ""
@@ -177,7 +177,7 @@ class Checkout:
 
     def tags(self) -> frozenset[str]:
         """Every tag of this checkout."""
-        return frozenset(self._ask("tag", "--list").split())
+        return frozenset(self._ask("tag").split())
 
     def remote_tags(self) -> frozenset[str] | None:
         """Every tag of `origin`, over the network; None when it does not answer."""
@@ -203,7 +203,6 @@ class Checkout:
             self._ask(
                 *(word for setting in settings for word in ("-c", setting)),
                 "archive",
-                "--format=tar",
                 f"--output={tar}",
                 commit,
                 what=f"cannot export {commit}",
@@ -220,13 +219,11 @@ class Checkout:
         remedy = (
             "remove the git attribute (export-ignore, export-subst, filter, eol) that changes it, and commit"
         )
-        listing = self._ask("ls-tree", "-r", "-z", "--full-tree", commit, strip=False)
+        listing = self._ask("ls-tree", "-r", "-z", commit)
         problems: list[Problem] = []
-        for entry in listing.split("\0"):
+        for entry in filter(None, listing.split("\0")):
             facts, _, name = entry.partition("\t")
-            if not name:
-                continue
-            mode, _, oid = facts.split(" ")
+            mode, _, oid = facts.split()
             path = dest / name
             if mode == _GITLINK:
                 what = "is a submodule, which an export leaves out"
@@ -242,10 +239,11 @@ class Checkout:
     def _verify(self, ref: str, signers: str) -> tuple[str, str]:
         """The principal of an SSH signature by one of `signers`, else an empty text; and what was said."""
         with tempfile.TemporaryDirectory() as scratch:
-            file = Path(scratch) / "allowed_signers"
-            file.write_text(signers, encoding="utf-8", newline="\n")
+            file, revoked = Path(scratch) / "allowed_signers", Path(scratch) / "revoked"
+            file.write_bytes(signers.encode())
+            revoked.touch()
             settings = ("-c", f"gpg.ssh.allowedSignersFile={file}", "-c", "gpg.ssh.program=ssh-keygen")
-            verified = self._git(*settings, "-c", "gpg.ssh.revocationFile=", "verify-tag", "--raw", ref)
+            verified = self._git(*settings, "-c", f"gpg.ssh.revocationFile={revoked}", "verify-tag", ref)
         says = verified.tail(5).replace(str(file), ALLOWED_SIGNERS)
         start, end = 'Good "git" signature for ', " with "
         line = next((line for line in says.splitlines() if line.startswith(start)), "")
@@ -260,8 +258,7 @@ class Checkout:
         finished = self._git(*words)
         if not finished.ok:
             said = finished.stderr.strip()
-            command = next((word for word in words if not word.startswith("-") and "=" not in word), words[0])
-            told = ": ".join(part for part in (what or f"git {command} failed", said) if part)
+            told = ": ".join(part for part in (what or f"git {words[0]} failed", said) if part)
             raise Refused(
                 Problem(
                     rule="checkout.git",
