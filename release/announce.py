@@ -56,7 +56,7 @@ def run(stage: str, context: Context) -> Report:
     opening, facts = ledger.opening, PublisherFacts.read(context.root)
     version = Version(opening.version)
     notes = notes_of(context, ledger)
-    with tempfile.TemporaryDirectory(prefix="tta-announce-") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         files = _files(context, ledger, Path(folder))
         github = GitHub(
             runner=context.runner,
@@ -68,7 +68,7 @@ def run(stage: str, context: Context) -> Report:
         found = github.release()
         if found is None:
             text = Path(folder) / "notes.md"
-            text.write_text(notes, encoding="utf-8", newline="\n")
+            text.write_bytes(notes.encode())
             title = f"{opening.project} {opening.version}"
             github.create(title=title, notes=text, prerelease=version.is_prerelease)
             context.console.print(f"  {github.tag}: drafted")
@@ -139,7 +139,7 @@ def _before(context: Context, ledger: Ledger) -> list[Problem]:
 def _files(context: Context, ledger: Ledger, folder: Path) -> list[Path]:
     """The release's files in order: both dists, the ledger, the bill of materials."""
     made = folder / sbom.FILE
-    made.write_text(sbom.of_checkout(context, ledger.opening.artifacts), encoding="utf-8", newline="\n")
+    made.write_bytes(sbom.of_checkout(context, ledger.opening.artifacts).encode())
     dists = [context.dist / artifact.name for artifact in ledger.opening.artifacts]
     return [*dists, context.ledger / NAME, made]
 
@@ -157,7 +157,7 @@ def _earlier_ledger(github: GitHub, found: Release | None, ledger: Ledger, ours:
     asset = next((each for each in assets if each.name == NAME and each.state == UPLOADED), None)
     if asset is None or github.sha256(asset) == ours:
         return {}
-    with tempfile.TemporaryDirectory(prefix="tta-announce-") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         sha256 = digest(github.fetch(asset, Path(folder)))
         try:
             there = Ledger.read(Path(folder))

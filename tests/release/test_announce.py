@@ -24,9 +24,12 @@ from release.rules.archives import digest, measure
 from release.runner import Finished, LocalRunner
 from tests.release.build_support import copied
 from tests.release.ledger_support import add, opening, rules_of
+from tests.release.publish_support import PUBLISHER
 from tests.release.rehearsal.support import written
-from tests.release.repo_support import NOW, Repo, begin, context_on
-from tests.release.test_publish import PUBLISHER
+from tests.release.repo_support import NOW, Repo, begin, context_on, printed
+
+OURS = "Somebody/demo-project"
+"""The repository that `PUBLISHER` names."""
 
 
 class Asked:
@@ -47,7 +50,7 @@ class Asked:
 
 def verified(repo: Repo, version: str) -> Repo:
     """The same checkout with the release's commit, its files, and a ledger that holds a passed verify."""
-    repo.write("CHANGELOG.md", f"# C\n\n## [{version}] - {NOW.date()}\n\n### Added\n\n- Inboxes.\n")
+    repo.write("CHANGELOG.md", f"# C\n\n## [{version}] - {NOW.date()}\n\n### Added\n\n- Inböxes.\n")
     repo.write("README.md", f"A demo.\n\n{announce.NOT_PUBLISHED} Nothing is there.\n")
     repo.write("release/publisher.toml", PUBLISHER)
     repo.write("release/locks/runtime.txt", "redis==6.4.0 --hash=sha256:" + "a" * 64 + "\n")
@@ -140,8 +143,20 @@ def test_a_release_is_drafted_filled_and_made_public_last(stage: Stage) -> None:
     """Nobody sees a release that lacks a file."""
     report = stage.run()
     assert report.kind is Kind.DONE
-    assert "4 uploaded, 0 there already" in report.sentence
+    state = "drafted and made public, 4 uploaded, 0 there already"
+    assert report.sentence == f"v1.0 is a release on GitHub with 4 files: {state}"
     assert report.figures == {"files": 4, "uploaded": 4, "present": 0}
+    digests = {name: sha256.replace(":", " ") for name, sha256 in stage.digests.items()}
+    assert printed(stage.context).splitlines() == [
+        "  v1.0: drafted",
+        *(f"  {name}: uploaded, {sha256}" for name, sha256 in digests.items()),
+    ]
+    said = {each.what: each.found for each in report.checked}
+    del said["README.md"]
+    assert said == digests | {
+        "release": f"https://github.com/{OURS}/releases/tag/v1.0",
+        "notes": "CHANGELOG.md, section 1.0",
+    }
     assert stage.verbs == ["create", *["upload"] * 4, "edit"]
     assert stage.release["isDraft"] is False
     assert stage.release["isPrerelease"] is False
@@ -151,8 +166,9 @@ def test_a_release_is_drafted_filled_and_made_public_last(stage: Stage) -> None:
     shown = stage.digests
     assert shown.pop(sbom.FILE).startswith("sha256:")
     assert shown == wanted
-    made = json.loads((stage.kept / "assets" / stage.tag / sbom.FILE).read_text(encoding="utf-8"))
-    assert made["metadata"]["component"]["name"] == "Demo.Project"
+    bill = (stage.kept / "assets" / stage.tag / sbom.FILE).read_text(encoding="utf-8")
+    assert json.loads(bill)["metadata"]["component"]["name"] == "Demo.Project"
+    assert all(artifact.sha256 in bill for artifact in stage.ledger.opening.artifacts)
 
 
 def test_notes_are_the_changelogs_section_and_the_digests(stage: Stage) -> None:
@@ -160,7 +176,7 @@ def test_notes_are_the_changelogs_section_and_the_digests(stage: Stage) -> None:
     stage.run()
     body = stage.release["body"]
     files = [f"{artifact.sha256}  {artifact.name}" for artifact in stage.ledger.opening.artifacts]
-    wanted = ["### Added", "", "- Inboxes.", "", "### Files", "", "```text", *files, "```"]
+    wanted = ["### Added", "", "- Inböxes.", "", "### Files", "", "```text", *files, "```"]
     assert body.rstrip("\n").split("\n") == wanted
 
 
@@ -195,10 +211,33 @@ def test_a_run_that_was_cut_short_is_taken_up(stage: Stage, cut: int) -> None:
     assert stage.release["isDraft"] is False
 
 
+def test_a_release_that_says_no_address_is_named(stage: Stage) -> None:
+    """The person finds it without one."""
+    stage.run()
+    stage.rewrite(url="")
+    assert {each.what: each.found for each in stage.run().checked}["release"] == f"{OURS} v1.0"
+
+
+def test_a_draft_that_was_left_is_made_public(stage: Stage) -> None:
+    """By the same command again, which says what it did."""
+    stage.run()
+    stage.rewrite(isDraft=True)
+    before = list(stage.verbs)
+    assert ": made public, 0 uploaded, 4 there already" in stage.run().sentence
+    assert stage.verbs == [*before, "edit"]
+
+
+def test_a_rehearsals_ledger_is_not_announced(stage: Stage) -> None:
+    """Without `--mode rehearsal` it is a release that is asked for."""
+    refused = stage.refused(replace(stage.context, options=Options()))
+    assert rules_of(refused) == ["binding.same-mode"]
+    assert not (stage.kept / CALLS).exists()
+
+
 def test_a_release_candidate_is_a_prerelease(repo: Repo, kept: Path) -> None:
     """Nobody is offered a candidate as the newest release."""
     candidate = Stage(verified(repo, "1.0rc1"), kept)
-    assert "a pre-release" in candidate.run().sentence
+    assert candidate.run().sentence.startswith("v1.0rc1 is a pre-release on GitHub")
     assert candidate.release["isPrerelease"] is True
 
 
@@ -221,9 +260,11 @@ def test_other_bytes_under_a_files_name_are_refused_naming_both(stage: Stage) ->
     stage.gh("upload", stage.tag, str(notes))
     refused = stage.refused()
     assert rules_of(refused) == ["announce.same-bytes", "announce.only-ours"]
+    assert [problem.where for problem in refused.problems] == [f"v1.0: {name}", "v1.0: README.md"]
     assert digest(other) in refused.problems[0].what
     assert stage.ledger.opening.artifacts[0].sha256 in refused.problems[0].what
     assert f"delete-asset {stage.tag} {name}" in refused.problems[0].remedy
+    assert f"delete-asset {stage.tag} README.md" in refused.problems[1].remedy
     assert stage.verbs == ["create", "upload", "upload"]
     assert stage.release["isDraft"] is True
 
@@ -311,8 +352,35 @@ def test_a_draft_that_lost_a_file_stays_a_draft(stage: Stage) -> None:
             return Finished(argv=[], code=0, stdout="", stderr="", took_ms=1)
         return stage.context.runner(argv, **options)
 
-    assert rules_of(stage.refused(replace(stage.context, runner=forgets))) == ["announce.complete"]
+    refused = stage.refused(replace(stage.context, runner=forgets))
+    assert (rules_of(refused), refused.problems[0].where) == (["announce.complete"], "release v1.0")
     assert stage.release["isDraft"] is True
+
+
+def test_a_draft_that_is_gone_again_is_said(stage: Stage) -> None:
+    """Somebody deleted it meanwhile: there is nothing to make public."""
+
+    def deletes(argv: Sequence[str | os.PathLike[str]], **options: Any) -> Finished:  # noqa: ANN401 - handed on as they are
+        if os.fspath(argv[2]) == "view" and len(stage.verbs) == 5:
+            return Finished(argv=[], code=1, stdout="", stderr="release not found", took_ms=1)
+        return stage.context.runner(argv, **options)
+
+    (stage.kept / CALLS).touch()
+    assert rules_of(stage.refused(replace(stage.context, runner=deletes))) == ["announce.complete"]
+    assert "edit" not in stage.verbs
+
+
+def test_a_ledger_whose_upload_was_cut_short_is_sent_again(stage: Stage) -> None:
+    """What is there of it vouches for nothing, whatever digest GitHub says it has."""
+    stage.run()
+    cut = [
+        {**each, "state": "starter"} if each["name"] == "ledger.jsonl" else each
+        for each in stage.release["assets"]
+    ]
+    stage.rewrite(isDraft=True, assets=cut)
+    add(stage.ledger, "verify", at=NOW + dt.timedelta(hours=1))
+    stage.run()
+    assert ledger_there(stage) == digest(stage.repo.root / "ledger" / "ledger.jsonl")
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, None])
@@ -334,14 +402,17 @@ def test_files_that_are_not_the_ledgers_are_refused(stage: Stage) -> None:
     (stage.repo.root / "dist" / "more.txt").write_text("x")
     assert rules_of(stage.refused()) == ["build.dist"]
     (stage.repo.root / "dist").rename(stage.repo.root.parent / "moved")
-    assert rules_of(stage.refused()) == ["announce.dist"]
+    refused = stage.refused()
+    assert (rules_of(refused), refused.problems[0].where) == (["announce.dist"], "dist/")
     assert not (stage.kept / CALLS).exists()
 
 
 def test_a_changelog_without_the_section_is_refused(stage: Stage) -> None:
     """Notes are never made up."""
     stage.repo.write("CHANGELOG.md", "# C\n")
-    assert rules_of(stage.refused()) == ["announce.notes"]
+    refused = stage.refused()
+    assert rules_of(refused) == ["announce.notes"]
+    assert (refused.problems[0].where, refused.problems[0].what) == ("CHANGELOG.md", "has no section 1.0")
 
 
 def test_a_tag_that_moved_is_refused(stage: Stage) -> None:
