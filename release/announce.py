@@ -56,7 +56,7 @@ def run(stage: str, context: Context) -> Report:
     opening, facts = ledger.opening, PublisherFacts.read(context.root)
     version = Version(opening.version)
     notes = notes_of(context, ledger)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="tta-announce-") as folder:
         files = _files(context, ledger, Path(folder))
         github = GitHub(
             runner=context.runner,
@@ -157,7 +157,7 @@ def _earlier_ledger(github: GitHub, found: Release | None, ledger: Ledger, ours:
     asset = next((each for each in assets if each.name == NAME and each.state == UPLOADED), None)
     if asset is None or github.sha256(asset) == ours:
         return {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="tta-announce-") as folder:
         sha256 = digest(github.fetch(asset, Path(folder)))
         try:
             there = Ledger.read(Path(folder))

@@ -42,6 +42,8 @@ class Asked:
         words = [os.fspath(word) for word in argv]
         if Path(words[0]).stem != "gh":
             return LocalRunner()(argv, **options)
+        scratch = [options["cwd"], *(Path(words[at + 1]) for at in range(len(words)) if words[at] == "--dir")]
+        assert all(folder.name.startswith("tta-announce-") for folder in scratch), "whose it is must show"
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = github.main([str(self.kept), *words[1:]])
