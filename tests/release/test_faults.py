@@ -25,7 +25,7 @@ from tests.release.index_support import serving
 from tests.release.ledger_support import add, create
 from tests.release.publish_support import PUBLISHER
 from tests.release.repo_support import Repo
-from tests.release.test_announce import Stage as Announced
+from tests.release.test_announce import verified
 from tests.release.test_collect import LEGS, PLAN, Fan
 
 # Dozens of processes each: on a machine that does other work as well they take their time.
@@ -139,10 +139,10 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repo]:
 
 
 @pytest.fixture
-def published(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
+def published(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> Repo:
     """A checkout whose ledger holds a passed verify."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    return Announced(repo, tmp_path / "unused", "1.0").repo
+    return verified(repo, "1.0")
 
 
 SCENES = {"gates": "opened", "a parallel job": "opened", "collect": "fanned", "build": "unbuilt"}
