@@ -45,7 +45,14 @@ GIVEN_TOKENS = {("release.yml", "announce", "GH_TOKEN")}
 HOSTED = ("ubuntu-latest", "macos-latest", "windows-latest")
 """Runners that are new for every job."""
 
-UNTRUSTED_TRIGGERS = ("pull_request_target", "workflow_run", "issue_comment", "issues", "discussion")
+UNTRUSTED_TRIGGERS = (
+    "pull_request_target",
+    "workflow_run",
+    "issue_comment",
+    "issues",
+    "discussion",
+    "discussion_comment",
+)
 """They run with the repository's rights on what a stranger wrote."""
 
 MAX_SHELL_LINES = 3

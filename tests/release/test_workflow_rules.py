@@ -100,6 +100,13 @@ SPOILED = [
         "on:\n  push:\n    branches: [main]\n  pull_request:\n",
         "on: [push, workflow_run]\n",
     ),
+    (
+        "workflow.triggers",
+        "ci.yml",
+        "",
+        "on:\n  push:\n    branches: [main]\n  pull_request:\n",
+        "on: discussion_comment\n",
+    ),
     ("workflow.timeouts", "ci.yml", "lint", "    timeout-minutes: 20\n", ""),
     ("workflow.timeouts", "ci.yml", "lint", "timeout-minutes: 20", "timeout-minutes: 360"),
     ("workflow.timeouts", "ci.yml", "lint", "timeout-minutes: 20", "timeout-minutes: 0"),
@@ -178,6 +185,7 @@ SPOILED = [
     ("workflow.one-session", "ci.yml", "", "  lint:\n", "  linting:\n"),
     ("workflow.one-session", "ci.yml", "coverage", "test-3.13 coverage", "tests coverage"),
     ("workflow.one-session", "release.yml", "smoke-pypi", "--index pypi", "--index testpypi"),
+    ("workflow.one-session", "release.yml", "smoke-pypi", "-s smoke", "-s verify"),
     (
         "workflow.one-session",
         "codeql.yml",
@@ -216,8 +224,9 @@ def test_workflow_rule_refuses_what_it_is_for(rule: str, name: str, job: str, ol
 def test_every_file_that_runs_a_shell_says_which(name: str, defaults: str) -> None:
     """A default of another shell, or of another folder, would run what no rule has read."""
     text = text_of(name).replace("defaults:\n  run:\n    shell: bash\n", "")
-    found = rules(judge(name, f"{text}\n{defaults}\n"))
-    assert found == (set() if name in workflows.ANALYSERS and not defaults else {"workflow.shell"})
+    found = [(problem.rule, problem.where) for problem in judge(name, f"{text}\n{defaults}\n")]
+    silent = name in workflows.ANALYSERS and not defaults
+    assert found == ([] if silent else [("workflow.shell", f"{FOLDER}/{name}: defaults")])
 
 
 SAID = [
@@ -249,6 +258,18 @@ SAID = [
         "      - name: Lint\n",
         "      - run: ls\n      - name: Lint\n",
         "job lint has 2 shell lines, or one that is more than a nox session",
+    ),
+    (
+        "lint",
+        "        run: python -m nox -s lint\n",
+        "        run: python -m nox -s lint\n      - run: ls\n",
+        "job lint has 2 shell lines, or one that is more than a nox session",
+    ),
+    (
+        "lint",
+        "      - name: Lint\n        run: python -m nox -s lint\n",
+        "",
+        "job lint has 0 shell lines, or one that is more than a nox session",
     ),
     (
         "lint",
@@ -305,6 +326,27 @@ def test_every_job_is_looked_at_behind_one_that_is_refused() -> None:
     text = edit(text_of("codeql.yml"), "      - name: Prepare\n", "      - run: ls\n      - name: Prepare\n")
     found = judge("codeql.yml", edit(text, "jobs:\n", extra))
     assert sum(problem.rule == "workflow.one-session" for problem in found) == 2
+
+
+def test_a_secret_is_found_on_its_line_below_an_empty_first_one() -> None:
+    """Who looks for it there finds it."""
+    text = "\n" + edit(text_of("ci.yml"), "${{ matrix.python }}", "${{ secrets.TOKEN }}", job="test")
+    (problem,) = judge("ci.yml", text)
+    assert "secrets.TOKEN" in text.splitlines()[int(problem.where.rpartition(":")[2]) - 1]
+
+
+def test_a_smoke_test_may_name_its_index_last() -> None:
+    """The order of a session's words is nobody's rule."""
+    line = 'smoke -- --mode release --index pypi --expect-head "$HEAD" --expect-digests "$DIGESTS"'
+    text = edit(text_of("release.yml"), line, "smoke -- --mode release --index pypi", job="smoke-pypi")
+    assert judge("release.yml", text) == []
+
+
+def test_a_job_is_no_uploader_by_its_name_alone() -> None:
+    """A second file with a job called pypi would upload past everything that release.yml waits for."""
+    text = edit(text_of("ci.yml"), "python -m nox -s lint", "python -m nox -s pypi", job="lint")
+    found = judge("ci.yml", edit(text, "  lint:\n", "  pypi:\n"))
+    assert [problem.rule for problem in found] == ["workflow.uploads"]
 
 
 def test_a_runner_that_is_refused_is_told_which_there_are() -> None:

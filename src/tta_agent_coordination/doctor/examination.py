@@ -66,7 +66,7 @@ class Examination:
         self._settle = settle
         self._say = say
         self._inboxes = Inboxes(self._calls, clock)
-        self._indexes = Indexes(RegistryStore(client, _keys.registry(prefix, hash_tags=False), clock))
+        self._indexes = Indexes(RegistryStore(client, _keys.registry(prefix, hash_tags=False), None))
         self._report = Report(server=server, prefix=prefix, repair=repair)
         self._boxes: dict[str, set[bytes]] = {}
         self._agents: dict[str, set[str]] = {family: set() for family in FAMILIES}

@@ -376,7 +376,7 @@ class Membership:
             self._step_register(record)
             return
         record.closed = True
-        self.records.pop(record.name, None)
+        del self.records[record.name]
         _log.warning(
             "Agent %s: another process has registered its name; its heartbeats end here", record.name
         )

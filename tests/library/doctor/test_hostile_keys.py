@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import redis.asyncio as aioredis
 
 from tests.library.doctor.support import examine, found_in
 from tests.library.support.builders import WORLD
+from tests.library.support.commands import Send, intercept
 from tests.library.support.peek import Peek
+from tests.library.support.servers import Lane
 from tests.library.v0_model import v0_entry
 from tta_agent_coordination._keys import Inbox
 from tta_agent_coordination.doctor import inboxes
@@ -73,7 +76,8 @@ async def test_key_that_becomes_another_type_meanwhile_changes_nothing(
 
     report = await examine(client, settle=settle)
     assert report.found["wrong-type"] == report.left == 1
-    assert "became another type meanwhile" in {finding.subject for finding in report.details}
+    [late] = [finding for finding in report.details if finding.kind == "wrong-type"]
+    assert (late.place, late.subject) == ("ao:queue:world:1", "became another type meanwhile")
     left = {key: await peek.raw("TYPE", key) for key in ("ao:queue:world:1", "ao:reserved:world:1")}
     if key in ("ao:inflight:world:1", "ao:reserved_deadlines:world:1"):
         return  # only the reservations' script touches them: the ghost is mended
@@ -98,6 +102,28 @@ async def test_key_that_becomes_another_type_while_it_is_read_is_told(
     assert (report.found, report.left) == ({"wrong-type": 1, "ghost": 1}, 1)
     assert report.details[0].place == "ao:queue:world:1"
     assert report.details[0].subject == "became another type meanwhile"
+
+
+async def test_list_that_becomes_another_type_behind_its_first_page_is_told(
+    lane: Lane, peek: Peek, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: the report does not say which inbox could not be read to its end."""
+    monkeypatch.setattr(inboxes, "_PAGE", 2)
+    await peek.raw("RPUSH", "ao:queue:world:1", *(v0_entry("world:1", f"ghost-{n}") for n in range(3)))
+    own, pipelines = lane.client(), 0
+
+    async def change(send: Send, args: tuple[Any, ...], options: dict[str, Any]) -> object:
+        nonlocal pipelines
+        pipelines += args[0] == "PIPELINE"
+        if pipelines == 3:  # after the types and the first pages it reads on
+            await peek.raw("SET", "ao:queue:world:1", "x", "PX", 600_000)
+        return await send(*args, **options)
+
+    with intercept(own, change):
+        report = await examine(own)
+    assert [(each.kind, each.place, each.subject) for each in report.details] == [
+        ("wrong-type", "ao:queue:world:1", "became another type meanwhile")
+    ]
 
 
 async def test_keys_that_name_nobody_are_told_and_left(client: aioredis.Redis, peek: Peek) -> None:

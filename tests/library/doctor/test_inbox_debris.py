@@ -92,6 +92,10 @@ async def test_each_death_is_found_mended_and_loses_nothing(
     await death.happen(lane, clock)
     looked = await unchanged_by(peek, lambda: examine(client, clock, repair=False))
     assert (tuple(sorted(found_in(looked))), looked.left) == (death.found, len(death.found))
+    assert (looked.server, looked.prefix) == ("redis://here", "ao")
+    places = {"unleased": peek.key("reserved", WORLD), "deadline": peek.key("reserved_deadlines", WORLD)}
+    for each in looked.details:
+        assert each.place == places.get(each.kind, peek.key("queue", WORLD))
     mended = await examine(client, clock)
     assert (found_in(mended), mended.left) == (found_in(looked), 0)
     assert found_in(await examine(client, clock)) == {}
@@ -334,22 +338,23 @@ async def test_long_lists_are_read_and_mended_in_pages(
     client: aioredis.Redis, clock: ManualClock, peek: Peek, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Broken: only the first page of a long inbox is looked at, or one script holds the server for long."""
-    monkeypatch.setattr(inboxes, "_BYTES_A_SCRIPT", 20_000)
-    monkeypatch.setattr(inboxes, "_STEPS_A_REPAIR", 100_000)
-    ghosts = [v0_entry(BOX, f"ghost-{n}", {"n": n}) for n in range(1_200)]
-    waiting = [v0_entry(BOX, f"message-{n}", {"n": n}) for n in range(1_300)]
+    monkeypatch.setattr(inboxes, "_PAGE", 100)
+    monkeypatch.setattr(inboxes, "_BYTES_A_SCRIPT", 2_000)
+    monkeypatch.setattr(inboxes, "_STEPS_A_REPAIR", 10_000)
+    ghosts = [v0_entry(BOX, f"ghost-{n}", {"n": n}) for n in range(120)]
+    waiting = [v0_entry(BOX, f"message-{n}", {"n": n}) for n in range(130)]
     await peek.raw("RPUSH", peek.key("queue", WORLD), *ghosts, *waiting)
     await peek.raw("ZADD", peek.level_key(WORLD, 5), *(part for entry in waiting for part in (1, entry)))
-    tokens = [part for n in range(1_100) for part in (f"res_{n}", v0_entry(BOX, f"taken-{n}"))]
+    tokens = [part for n in range(110) for part in (f"res_{n}", v0_entry(BOX, f"taken-{n}"))]
     await peek.raw("HSET", peek.key("reserved", WORLD), *tokens)
     report = await examine(client, clock)
-    assert report.found == {"ghost": 1_200, "unleased": 1_100, "uncounted": 1_100}
+    assert report.found == {"ghost": 120, "unleased": 110, "uncounted": 110}
     assert report.left == 0
     assert found_in(await examine(client, clock)) == {}
     assert sorted(await peek.dead(WORLD)) == sorted(ghosts)
     assert sorted(await peek.queue(WORLD)) == sorted(await peek.ready(WORLD))
-    assert len(await peek.ready(WORLD)) == 2_400
-    assert len({json.loads(entry)["message"]["message_id"] for entry in await peek.ready(WORLD)}) == 2_400
+    assert len(await peek.ready(WORLD)) == 240
+    assert len({json.loads(entry)["message"]["message_id"] for entry in await peek.ready(WORLD)}) == 240
 
 
 @pytest.mark.parametrize(("bound", "scripts"), [("_STEPS_A_REPAIR", 1 + 1 + 17), ("_BYTES_A_SCRIPT", 3 * 50)])

@@ -114,11 +114,11 @@ async def test_many_agents_are_looked_at_in_pages(
 ) -> None:
     """Broken: only the first page of an index is looked at."""
     monkeypatch.setattr(indexes, "_PAGE", 7)
-    await peek.raw("SADD", "ao:agents:index", *(f"ao:agents:dead:{n}" for n in range(700)))
+    await peek.raw("SADD", "ao:agents:index", *(f"ao:agents:dead:{n}" for n in range(200)))
     for n in range(20):
         await put(peek, f"ao:agents:back:{n}")
     report = await examine(client)
-    assert (found_in(report), report.agents) == ({"dead-index-entry": 700, "unlisted": 20}, 720)
+    assert (found_in(report), report.agents) == ({"dead-index-entry": 200, "unlisted": 20}, 220)
     assert len(await names_in(peek, "ao:agents:index")) == 20
 
 
@@ -167,6 +167,8 @@ async def test_index_of_another_type_is_told_and_the_rest_looked_at(
     report = await examine(client)
     capabilities = {} if key == "ao:registry:members" else {"dead-index-entry": 1}
     assert report.found == {"wrong-type": 2 - len(capabilities), "ghost": 1} | capabilities
+    wrong = [(each.place, each.subject) for each in report.details if each.kind == "wrong-type"]
+    assert wrong == [(index, "index") for _, index in INDEXES[: len(wrong)]]
     assert await peek.raw("GET", key) == b"x"
 
 
@@ -180,20 +182,26 @@ async def test_index_that_becomes_another_type_meanwhile_is_told(client: aioredi
 
     report = await examine(client, settle=settle)
     assert (report.found, report.left) == ({"wrong-type": 1, "ghost": 1}, 1)
+    [wrong] = [each for each in report.details if each.kind == "wrong-type"]
+    assert (wrong.place, wrong.subject) == ("ao:agents:index", "became another type meanwhile")
 
 
 async def test_progress_is_told_each_time_so_much_was_looked_at(
     client: aioredis.Redis, peek: Peek, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Broken: nobody knows whether a look at a large server goes on, or every page is a line."""
-    monkeypatch.setattr(examination, "_PAGE", 10)
-    monkeypatch.setattr(examination, "_SAY_EVERY", 50)
-    for number in range(120):
+    monkeypatch.setattr(examination, "_PAGE", 2)
+    monkeypatch.setattr(examination, "_BOXES_A_PAGE", 4)
+    monkeypatch.setattr(examination, "_SAY_EVERY", 10)
+    for number in range(24):
         await peek.raw("RPUSH", f"ao:queue:world:{number}", v0_entry(f"world:{number}", "message-1"))
     said: list[str] = []
-    assert (await examine(client, said=said)).inboxes == 120
+    assert (await examine(client, said=said)).inboxes == 24
     seen = [int(line.split()[0]) for line in said if "keys seen" in line]
-    assert [number // 50 for number in seen] == [1, 2]
+    assert [number // 10 for number in seen] == [1, 2]
     assert [line for line in said if "read" in line] == [
-        f"{done} of 120 inboxes read, {done} suspects" for done in (60, 100, 120)
+        f"{done} of 24 inboxes read, {done} suspects" for done in (12, 20, 24)
+    ]
+    assert said[-3:] == [
+        f"look {look} of 3: 24 suspects are not as they should be" for look in range(1, examination.LOOKS + 1)
     ]

