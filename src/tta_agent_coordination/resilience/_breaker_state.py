@@ -11,7 +11,8 @@ Pure: no Redis, no asyncio, no clock. `now` is in seconds of one clock that neve
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, replace
 from enum import StrEnum
 
 from tta_agent_coordination import _numbers
@@ -39,6 +40,7 @@ __all__ = [
     "Ticket",
     "View",
     "is_due",
+    "is_failure",
     "probe_budget",
     "recent",
     "step",
@@ -56,6 +58,11 @@ class CircuitBreakerState(StrEnum):
     """A few calls pass and decide whether to close or to open again."""
 
 
+def is_failure(_error: Exception) -> bool:
+    """Count every error as a failure."""
+    return True
+
+
 @dataclass
 class CircuitBreakerConfig:
     """When a circuit breaker opens and how it finds its way back. Times are seconds; fractions are allowed.
@@ -67,6 +74,8 @@ class CircuitBreakerConfig:
         half_open_max_calls: Probes that may run at once, over all processes.
         success_threshold: Successful probes that close it.
         window_seconds: Failures older than this do not count.
+        failure_if: Tells whether an error is a failure of what is protected; by default every `Exception` is.
+            A call that raises any other error counts as a success, since it was answered, and raises it.
 
     Raises:
         ValueError: A count is no whole number from 1 to 2^53, or a time is not in (0, 100 years]. Only
@@ -79,6 +88,8 @@ class CircuitBreakerConfig:
     half_open_max_calls: int = 3
     success_threshold: int = 2
     window_seconds: float = 60
+    _: KW_ONLY
+    failure_if: Callable[[Exception], bool] = is_failure
 
     def __post_init__(self) -> None:
         for name in ("failure_threshold", "half_open_max_calls", "success_threshold"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -32,6 +33,8 @@ from tta_agent_coordination.resilience._v0_records import CircuitBreakerMetrics
 from tta_agent_coordination.resilience.collector import get_circuit_breaker_metrics
 
 __all__ = ["CircuitBreaker"]
+
+_log = logging.getLogger(__name__)
 
 _CLOSED, _OPEN, _HALF_OPEN = CircuitBreakerState
 
@@ -179,8 +182,8 @@ class CircuitBreaker:
         """Call `func(*args, **kwargs)` through the breaker and return its result.
 
         Args:
-            func: What is protected; its result is awaited. Any `Exception` is a failure; a cancelled call is
-                neither failure nor success.
+            func: What is protected; its result is awaited. Any `Exception` is a failure, unless the config's
+                `failure_if` says otherwise; a cancelled call is neither failure nor success.
             args: Positional arguments of `func`.
             correlation_id: Stands in the log records of this call.
             kwargs: Keyword arguments of `func`.
@@ -236,13 +239,19 @@ class CircuitBreaker:
             if hasattr(outcome, "__await__"):
                 outcome = await outcome
         except Exception as error:
-            self._count_failure(error, started, correlation_id)
-            shell.apply(core.Failed(ticket=Ticket(epoch=view.epoch)), correlation_id)
+            if self._is_failure(error):
+                self._count_failure(error, started, correlation_id)
+                shell.apply(core.Failed(ticket=Ticket(epoch=view.epoch)), correlation_id)
+            else:
+                self._succeeded_closed(view.epoch, correlation_id)
             raise
-        self._count_success()
-        if shell.view.failures:
-            shell.apply(core.Succeeded(ticket=Ticket(epoch=view.epoch)), correlation_id)
+        self._succeeded_closed(view.epoch, correlation_id)
         return outcome
+
+    def _succeeded_closed(self, epoch: int, correlation_id: str | None) -> None:
+        self._count_success()
+        if self._shell.view.failures:
+            self._shell.apply(core.Succeeded(ticket=Ticket(epoch=epoch)), correlation_id)
 
     @asynccontextmanager
     async def guard(self, correlation_id: str | None = None) -> AsyncGenerator[None]:
@@ -264,8 +273,12 @@ class CircuitBreaker:
         try:
             yield
         except Exception as error:
-            self._count_failure(error, started, correlation_id)
-            await shell.conclude(admission, Verdict.FAILED, correlation_id)
+            if self._is_failure(error):
+                self._count_failure(error, started, correlation_id)
+                await shell.conclude(admission, Verdict.FAILED, correlation_id)
+            else:
+                self._count_success()
+                await shell.conclude(admission, Verdict.OK, correlation_id)
             raise
         except BaseException:
             shell.abandon(admission)
@@ -328,6 +341,13 @@ class CircuitBreaker:
         now = self._shell.now()
         if now >= self._shell.look_due:
             self._shell.look_soon(now)
+
+    def _is_failure(self, error: Exception) -> bool:
+        try:
+            return self._shell.config.failure_if(error)
+        except Exception:  # noqa: BLE001 - the call's own error is what its caller waits for
+            _log.exception("Circuit breaker %s: failure_if raised; the call counts as a failure", self._name)
+            return True
 
     def _count_success(self) -> None:
         metrics, collector = self._shell.metrics, get_circuit_breaker_metrics()
