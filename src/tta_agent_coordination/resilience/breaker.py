@@ -243,15 +243,15 @@ class CircuitBreaker:
                 self._count_failure(error, started, correlation_id)
                 shell.apply(core.Failed(ticket=Ticket(epoch=view.epoch)), correlation_id)
             else:
-                self._succeeded_closed(view.epoch, correlation_id)
+                self._succeeded_closed(view.epoch)
             raise
-        self._succeeded_closed(view.epoch, correlation_id)
+        self._succeeded_closed(view.epoch)
         return outcome
 
-    def _succeeded_closed(self, epoch: int, correlation_id: str | None) -> None:
+    def _succeeded_closed(self, epoch: int) -> None:
         self._count_success()
         if self._shell.view.failures:
-            self._shell.apply(core.Succeeded(ticket=Ticket(epoch=epoch)), correlation_id)
+            self._shell.apply(core.Succeeded(ticket=Ticket(epoch=epoch)))
 
     @asynccontextmanager
     async def guard(self, correlation_id: str | None = None) -> AsyncGenerator[None]:

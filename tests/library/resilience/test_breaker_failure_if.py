@@ -8,7 +8,7 @@ import pytest
 
 from tests.library.resilience.calls import Boom, fail, fails, succeed, trip
 from tests.library.resilience.conftest import MakeBreaker
-from tta_agent_coordination.resilience import CircuitBreaker, get_circuit_breaker_metrics
+from tta_agent_coordination.resilience import CircuitBreaker, CircuitBreakerConfig, get_circuit_breaker_metrics
 from tta_agent_coordination.testing import ManualClock
 
 
@@ -42,6 +42,12 @@ async def test_answers_open_nothing_and_count_as_successes(make_breaker: MakeBre
     assert [metrics[name] for name in ("total_calls", "successful_calls", "failed_calls")] == [9, 9, 0]
     assert metrics["last_failure_time"] is None
     assert get_circuit_breaker_metrics().failed_calls == 0
+
+
+@pytest.mark.parametrize("error", [Boom(), KeyError("key"), ExceptionGroup("some", [Boom()])])
+def test_without_a_rule_every_error_is_a_failure(error: Exception) -> None:
+    """Broken: a breaker that nobody told anything about errors never opens."""
+    assert CircuitBreakerConfig().failure_if(error) is True
 
 
 async def test_an_answer_sets_the_count_of_failures_back(make_breaker: MakeBreaker) -> None:
