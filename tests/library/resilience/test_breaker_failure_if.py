@@ -8,7 +8,11 @@ import pytest
 
 from tests.library.resilience.calls import Boom, fail, fails, succeed, trip
 from tests.library.resilience.conftest import MakeBreaker
-from tta_agent_coordination.resilience import CircuitBreaker, CircuitBreakerConfig, get_circuit_breaker_metrics
+from tta_agent_coordination.resilience import (
+    CircuitBreaker,
+    CircuitBreakerConfig,
+    get_circuit_breaker_metrics,
+)
 from tta_agent_coordination.testing import ManualClock
 
 
