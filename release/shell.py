@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from release.model import Problem
@@ -18,12 +18,12 @@ def shell_lines(root: Path) -> Iterator[tuple[str, str]]:
     """Where each `run:` of a workflow or composite action stands, and its script."""
     for path in sorted((root / ".github").rglob("*.y*ml")):
         name, text = path.relative_to(root).as_posix(), path.read_text(encoding="utf-8")
-        steps: list[Step] = []
+        steps: Sequence[Step] = ()
         try:
             if path.parent.name == "workflows":
-                steps += [step for job in read_workflow(name, text).jobs.values() for step in job.steps]
+                steps = [step for job in read_workflow(name, text).jobs.values() for step in job.steps]
             elif path.stem == "action":
-                steps += read_composite(name, text).steps
+                steps = read_composite(name, text).steps
         except UnreadableError:
             continue  # the workflow rules report it
         for step in steps:
@@ -38,7 +38,7 @@ def check(root: Path, runner: Runner | None = None) -> list[Problem]:
         places: dict[str, str] = {}
         for number, (where, script) in enumerate(shell_lines(root)):
             file = Path(folder) / f"{number}.sh"
-            file.write_text(script.rstrip("\n") + "\n", encoding="utf-8", newline="\n")
+            file.write_bytes(script.encode())
             places[str(file)] = where
         if not places:
             return []

@@ -71,7 +71,7 @@ def test_shellcheck_is_asked_once_about_all_lines_as_bash(
         asked.append((words[:4], cwd))
         first, second, third = words[4:]
         texts = [Path(each).read_bytes() for each in words[4:]]
-        assert texts == [b"echo 'a'\n", b"echo \xc3\xa4\n", b"one\ntwo\n"]
+        assert texts == [b"echo 'a'", b"echo \xc3\xa4", b"one\ntwo\n"]
         assert {Path(each).suffix for each in words[4:]} == {".sh"}
         comments = [
             {"file": third, "line": 2, "code": 2086, "message": "quote it"},

@@ -1,6 +1,5 @@
-"""The repository a rehearsal releases from: which version, what is committed, who signs."""
+"""The repository a rehearsal releases from, with a real git: what is committed, who signs."""
 
-import datetime as dt
 import os
 from pathlib import Path
 
@@ -9,50 +8,13 @@ from packaging.version import Version
 
 from release.checkout import Checkout, SignatureKind
 from release.model import Refused
-from release.project import Project
 from release.rehearsal import scratch
 from release.rehearsal.scratch import Scratch
 from release.rules import changelog
 from release.rules.tag import may_release
 from release.runner import LocalRunner
 from tests.release.ledger_support import rules_of
-from tests.release.repo_support import CHANGELOG, Repo
-
-TODAY = dt.date(2026, 3, 4)
-SECTION = "## [0.1.0] - {day}\n\n### Added\n\n- It.\n\n[Unreleased]:"
-
-
-def with_section(day: str) -> str:
-    return CHANGELOG.replace("[Unreleased]:", SECTION.format(day=day))
-
-
-@pytest.mark.parametrize(
-    ("text", "tags", "expected"),
-    [
-        (CHANGELOG, [], "0.1.0"),
-        (with_section("2026-03-04"), [], None),
-        (with_section("2026-03-01"), [], None),
-        (with_section("2026-02-01"), [], "0.1.1"),
-        (with_section("2026-03-04"), ["v0.1.0"], "0.1.1"),
-        (with_section("2026-03-04"), ["v0.1.0", "v0.1.1"], "0.1.2"),
-        (CHANGELOG, ["v0.1.0"], "0.1.1"),
-        (with_section("2026-03-04").replace("0.1.0", "0.3.0"), ["v0.1.0"], "0.3.1"),
-    ],
-)
-def test_next_version(repo: Repo, text: str, tags: list[str], expected: str | None) -> None:
-    """A version that can be released today is rehearsed as it is, otherwise the next one is prepared."""
-    found = scratch.next_version(Project.read(repo.root), text, tags, today=TODAY)
-    assert found == (None if expected is None else Version(expected))
-
-
-def test_an_entry_makes_an_empty_section_releasable() -> None:
-    """Right behind a release there is nothing to announce; a rehearsal must work all the same."""
-    text = "# Changelog\n\n## [Unreleased]\n\n## [0.1.0] - 2026-03-04\n\n- It.\n"
-    section = changelog.parse(text).unreleased
-    assert section is not None
-    found = changelog.parse(scratch.with_an_entry(text, section.line))
-    assert [each.entries for each in found.sections] == [1, 1]
-    assert changelog.format_problems(scratch.with_an_entry(text, section.line)) == []
+from tests.release.repo_support import Repo
 
 
 @pytest.fixture
