@@ -162,10 +162,12 @@ def _rehearsed(rehearsal: _Rehearsal, began: float) -> Report:
         return _judged(rehearsal, clone, plan, done, notes, began)
     reused = _reused(context, outer, head, released, plan)
     chosen = steps(plan.legs, tag=tag, fast=fast, reused=_keys(reused), tested=tested)
+    # Where no tag can be made, what is released stands on main alone.
+    ref = "refs/heads/main" if tag is None else f"refs/tags/{tag}"
     handed: list[str] = []
     for number, step in enumerate(chosen, start=1):
         place = f"{number} of {len(chosen)}"
-        ran = _step(rehearsal, clone, step, place=place, ref=f"refs/tags/{tag}", sha=released, handed=handed)
+        ran = _step(rehearsal, clone, step, place=place, ref=ref, sha=released, handed=handed)
         done.append(ran)
         if step.session == "build":
             done += _take_over(context, clone, reused)
@@ -375,7 +377,7 @@ def _judged(
     context.console.rule("rehearsed", align="left")
     # A log has no width of its own, and a folded digest cannot be searched for.
     own = context.console
-    wide = own if own.is_terminal else Console(file=own.file, width=_LOG_WIDTH, highlight=False, markup=False)
+    wide = own if own.is_terminal else Console(file=own.file, width=_LOG_WIDTH, markup=False)
     wide.print(stage_table(done, seconds))
     wide.print(digest_table(started, ledger))
     if problems:

@@ -72,7 +72,7 @@ class Scratch:
         text = path.read_text(encoding="utf-8")
         section = changelog.parse(text).unreleased
         if section is not None and not section.entries:
-            path.write_text(with_an_entry(text, section.line), encoding="utf-8", newline="\n")
+            path.write_bytes(with_an_entry(text, section.line).encode())
             self.git("commit", "--quiet", "--all", "--message=Say something to release")
 
     def git(self, *words: str) -> Finished:
@@ -98,7 +98,7 @@ class Scratch:
         path.parent.mkdir(exist_ok=True)
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         line = f'{_PRINCIPAL} namespaces="git" {public}\n'
-        path.write_text(before + line, encoding="utf-8", newline="\n")
+        path.write_bytes((before + line).encode())
         self.git("add", "--force", ALLOWED_SIGNERS)
         self.git("commit", "--quiet", "--message=Allow the rehearsal's key")
 

@@ -149,7 +149,7 @@ def provenance_problem(
     try:
         provenance = Provenance.model_validate_json(served)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
+        first = error.errors()[0]
         return f"is no provenance: {'.'.join(map(str, first['loc']))}: {first['msg']}"
     bundles = provenance.attestation_bundles
     if not bundles or not all(bundle.attestations for bundle in bundles):

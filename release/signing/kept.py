@@ -114,7 +114,7 @@ def _wrong(
     try:
         read = Attestation.model_validate_json(data)
     except ValidationError as error:
-        return f"is no attestation: {error.errors(include_input=False, include_url=False)[0]['msg']}"
+        return f"is no attestation: {error.errors()[0]['msg']}"
     return attestation_problem(read, artifact.name, artifact.sha256, publisher, claims)
 
 

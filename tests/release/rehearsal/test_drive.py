@@ -404,37 +404,3 @@ def test_act_needs_a_signed_tag(repo: Repo, player: Player, monkeypatch: pytest.
         drive.run("rehearse", context(repo, player, act=True))
     assert rules_of(caught.value) == ["hosted.tag"]
     assert caught.value.problems[0].where == "v0.1.0"
-
-
-def test_result_reads_the_last_line_that_is_one() -> None:
-    """What a stage printed on its way is not its result."""
-    text = "RESULT done lint: old\nnox > x\nRESULT not-yet smoke: index lags  \nnox > failed\n"
-    assert drive.result(text) == ("not-yet", "index lags")
-    assert drive.result("nothing") == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        ("uv = 0.13\n", ["--default-venv-backend", "uv"]),
-        ("home = x\n", ["--default-venv-backend", "virtualenv"]),
-    ],
-)
-def test_children_make_the_outer_kind_of_environments(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, words: list[str]
-) -> None:
-    """Environments are shared, so both runs of nox must mean the same kind."""
-    own = made(tmp_path / "rehearse")
-    (own / "pyvenv.cfg").write_text(config)
-    monkeypatch.setattr(sys, "prefix", str(own))
-    monkeypatch.setenv("NOX_CURRENT_SESSION", "rehearse")
-    assert drive.nox_words(Path("/elsewhere")) == [
-        sys.executable,
-        "-m",
-        "nox",
-        "--envdir",
-        str(tmp_path),
-        *words,
-    ]
-    monkeypatch.delenv("NOX_CURRENT_SESSION")
-    assert drive.nox_words(Path("/checkout")) == [sys.executable, "-m", "nox", "--envdir", "/checkout/.nox"]

@@ -15,7 +15,7 @@ from pypi_attestations import Attestation, GitHubPublisher
 
 from release.context import Context
 from release.ledger import Ledger
-from release.model import Artifact, Kind, Refused
+from release.model import Artifact, Kind, Mode, Refused
 from release.runner import Finished
 from release.signing import kept
 from release.signing.check import TRUST
@@ -206,6 +206,19 @@ def test_a_rehearsals_trust_root_is_for_the_signer_and_for_the_check(
     stand.attested()
     assert f"--trust={trust}" in stand.words[0]
     assert roots == [trust, trust]
+
+
+def test_a_release_takes_no_trust_root_from_the_environment(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is signed then: whose word it would be is not known."""
+    monkeypatch.setenv(TRUST, str(tmp_path))
+    stand.ledger = create(tmp_path / "ledger", mode=Mode.RELEASE)
+    with pytest.raises(Refused) as caught:
+        stand.attested()
+    assert [problem.rule for problem in caught.value.problems] == ["attestation.trust"]
+    assert "a release trusts" in caught.value.problems[0].what
+    assert stand.words == []
 
 
 @pytest.mark.parametrize(
