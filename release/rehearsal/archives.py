@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from packaging.metadata import parse_email
 
@@ -64,7 +64,6 @@ class Contents:
 
     metadata: bytes | None = None
     """METADATA or PKG-INFO, where it was found."""
-    members: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     problems: tuple[Problem, ...] = ()
 
 
@@ -76,7 +75,7 @@ def read(file: Filename, data: bytes) -> Contents:
         return Contents(problems=tuple(found.problems))
     stem = f"{file.project.replace('-', '_')}-{file.version}"
     metadata = _check_wheel(stem, members, found) if file.wheel else _check_sdist(stem, members, found)
-    return Contents(metadata=metadata, members=members, problems=tuple(found.problems))
+    return Contents(metadata=metadata, problems=tuple(found.problems))
 
 
 class _Found:
@@ -85,12 +84,15 @@ class _Found:
     def __init__(self, name: str) -> None:
         self._name = name
         self.problems: list[Problem] = []
-        self.unreadable = False
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether nothing in the archive is worth looking at."""
+        return any(problem.rule in {"archive.readable", "archive.size"} for problem in self.problems)
 
     def add(self, rule: str, what: str, member: str = "") -> None:
         where = f"{self._name}: {member}" if member else self._name
         self.problems.append(Problem(rule=rule, where=where, what=what, remedy=_REBUILD))
-        self.unreadable = self.unreadable or rule in {"archive.readable", "archive.size"}
 
 
 def _wheel_members(data: bytes, found: _Found) -> dict[str, bytes]:
@@ -133,10 +135,11 @@ def _ambiguities(data: bytes) -> Iterator[str]:
         yield "there are bytes between its directory and its end"
         return
     at, expected = offset, 0
+    # That each entry begins as one is what zipfile has looked at.
     for _ in range(count):
         central = _CENTRAL.unpack_from(data, at)
         name_size, extra_size, note_size, local_at = central[12], central[13], central[14], central[18]
-        if central[0] != b"PK\x01\x02" or local_at != expected:
+        if local_at != expected:
             yield "its members do not follow each other without a gap"
             return
         at += _CENTRAL.size
@@ -167,7 +170,7 @@ def _check_wheel(stem: str, members: Mapping[str, bytes], found: _Found) -> byte
         found.add("wheel.dist-info", f"has {', '.join(infos) or 'no folder'} where {folder} should be")
         return None
     wheel = parse_email(members.get(f"{folder}/WHEEL", b""))[1]
-    if not "".join(wheel.get("wheel-version", [])).startswith("1.") or not wheel.get("tag"):
+    if [version[:2] for version in wheel.get("wheel-version", [])] != ["1."] or not wheel.get("tag"):
         found.add(
             "wheel.wheel-file", "is missing, or names no wheel version 1.x or no tag", f"{folder}/WHEEL"
         )
@@ -183,7 +186,7 @@ def _check_wheel(stem: str, members: Mapping[str, bytes], found: _Found) -> byte
 
 
 def _check_entry_points(name: str, members: Mapping[str, bytes], found: _Found) -> None:
-    parser = configparser.RawConfigParser(delimiters=("=",), strict=True)
+    parser = configparser.RawConfigParser(delimiters=("=",))
     try:
         parser.read_string(members[name].decode())
     except (configparser.Error, UnicodeDecodeError) as error:
@@ -230,9 +233,8 @@ def _sdist_members(data: bytes, found: _Found) -> dict[str, bytes]:
                     found.add("archive.duplicate-member", f"is there {count} times", name)
             for info in infos:
                 _check_tar_member(info, found)
-                if info.isfile() and not info.issparse():
-                    stored = opened.extractfile(info)
-                    members[info.name] = stored.read() if stored else b""
+                if info.isfile() and not info.issparse() and (stored := opened.extractfile(info)):
+                    members[info.name] = stored.read()
     except DAMAGED as error:
         found.add("archive.readable", f"is not an intact gzipped tar: {error}")
         return {}
@@ -240,7 +242,7 @@ def _sdist_members(data: bytes, found: _Found) -> dict[str, bytes]:
 
 
 def _check_tar_member(info: tarfile.TarInfo, found: _Found) -> None:
-    target = info.linkname if info.islnk() else f"{info.name.rpartition('/')[0]}/{info.linkname}".lstrip("/")
+    target = info.linkname if info.islnk() else f"{info.name.rpartition('/')[0]}/{info.linkname}"
     linked = info.issym() or info.islnk()
     if _escapes(info.name) or (linked and (info.linkname.startswith("/") or _climbs(target))):
         found.add("archive.escaping-member", "leads outside the folder", info.name)
@@ -288,4 +290,4 @@ def _climbs(name: str) -> bool:
 
 
 def _absurd(unpacked: int, packed: int) -> bool:
-    return unpacked > RATIO_FROM and unpacked > MAX_RATIO * max(packed, 1)
+    return unpacked > RATIO_FROM and unpacked > MAX_RATIO * packed

@@ -17,7 +17,7 @@ import pytest
 from rich.table import Table
 
 from release.context import Context, Options
-from release.ledger import Ledger
+from release.evidence import Opening
 from release.model import Problem, Refused, Report
 from release.plan import Plan
 from release.publisher import PublisherFacts
@@ -26,7 +26,7 @@ from release.rehearsal.reuse import Reused
 from release.rehearsal.scratch import Scratch
 from release.rehearsal.summary import Ran
 from release.runner import Finished, Runner
-from tests.release.ledger_support import add, create
+from tests.release.ledger_support import opening
 from tests.release.publish_support import PUBLISHER
 from tests.release.repo_support import CHANGELOG, NOW, PYPROJECT, context_on
 
@@ -45,6 +45,15 @@ FACTS = PUBLISHER.replace('\npypi = "pypi"', '\npypi = "releases"')
 WRONG = Problem(rule="some.rule", where="somewhere", what="is wrong", remedy="mend it")
 RESULT = "RESULT done {session}: {session} is proved  \nnox > done\n"
 GRANT = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """A ledger in memory, as far as the driver looks at one."""
+
+    opening: Opening
+    head: str = "of line 0"
+    digests: str = "of both files"
 
 
 @dataclass
@@ -73,9 +82,23 @@ class Stand:
         default_factory=list[tuple[list[str], dict[str, object]]]
     )
     calls: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict[str, "list[tuple[Any, ...]]"])
-    ledgers: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
-    """After each session: head and digests of the clone's ledger."""
+    ledgers: dict[Path, Played] = field(default_factory=dict[Path, "Played"])
+    """By their folder, as they are now."""
     now: float = 100.0
+
+    def leave(self, folder: Path, **changes: object) -> Played:
+        """A ledger in a folder."""
+        folder.mkdir(parents=True)
+        (folder / "ledger.jsonl").write_text("played", encoding="utf-8")
+        made = Played(opening=opening(plan=self.plan.legs, **changes))
+        self.ledgers[folder] = made
+        return made
+
+    def read(self, folder: Path) -> Played:
+        """What stands in a folder's ledger; without one there is nothing to read."""
+        if folder not in self.ledgers:
+            raise Refused(WRONG)
+        return self.ledgers[folder]
 
     def note(self, name: str, *given: object) -> None:
         self.calls.setdefault(name, []).append(given)
@@ -105,14 +128,10 @@ class Stand:
             return Finished(argv=words, code=int(failed), stdout=said, stderr="", took_ms=1)
         if session == "build":
             tag = words[words.index("--tag") + 1] if "--tag" in words else ""
-            create(
-                clone / "ledger", plan=self.plan.legs, tag=tag, tag_object=tag and "e" * 40, commit=RELEASED
-            )
-        elif session != "prepare":
-            add(Ledger.read(clone / "ledger"), "lint", figures={"took_ms": len(self.runs)})
+            self.leave(clone / "ledger", tag=tag, tag_object=tag and "e" * 40, commit=RELEASED)
         if session != "prepare":
-            ledger = Ledger.read(clone / "ledger")
-            self.ledgers[session] = (ledger.head, ledger.digests)
+            ledger = self.ledgers[clone / "ledger"]
+            self.ledgers[clone / "ledger"] = replace(ledger, head=f"after {session}")
         failed = session == self.fails
         said = (self.result if failed or not self.fails else RESULT).format(session=session)
         return Finished(argv=words, code=self.code if failed else 0, stdout=said, stderr="", took_ms=1)
@@ -206,7 +225,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
         it.note("environment", dict(base), given)
         return {"HOME": "child"}
 
-    def reusable(outer: Ledger | None, **given: object) -> list[Reused]:
+    def reusable(outer: Played | None, **given: object) -> list[Reused]:
         it.note("reusable", outer, given)
         return it.reused
 
@@ -222,7 +241,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
 
     def walk(context: Context, course: object) -> list[Ran]:
         it.note("walk", context, course)
-        create(it.scratch / "clone" / "ledger", plan=PLAN.legs)
+        it.leave(it.scratch / "clone" / "ledger")
         return [Ran(name="job announce", seconds=1, proved="announced")]
 
     def noted(name: str) -> Callable[..., None]:
@@ -240,6 +259,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
     monkeypatch.setattr(drive.scratch, "clone", clone)
     monkeypatch.setattr(drive.hosted, "walk", walk)
     monkeypatch.setattr(drive, "Checkout", Checkout)
+    monkeypatch.setattr(drive, "Ledger", SimpleNamespace(read=it.read))
     monkeypatch.setattr(drive, "child_environment", child_environment)
     monkeypatch.setattr(drive, "fill_wheelhouse", noted("wheelhouse"))
     monkeypatch.setattr(drive, "reusable", reusable)
