@@ -167,7 +167,8 @@ def metadata_problems(where: str, raw: bytes, file: Filename) -> Iterator[Proble
     fields, unparsed = parse_email(raw)
     for key in unparsed:
         yield _problem("metadata.valid", where, f"unknown or malformed field {key!r}", _PYPROJECT)
-    if (declared := fields.get("metadata_version", "")) and _as_pair(declared) > MAX_METADATA:
+    declared = fields.get("metadata_version")
+    if declared is not None and _as_pair(declared) > MAX_METADATA:
         newest = ".".join(str(part) for part in MAX_METADATA)
         yield _problem(
             "metadata.version",
@@ -237,14 +238,14 @@ def _content_problems(where: str, fields: RawMetadata) -> Iterator[Problem]:
 
 def _description_problems(where: str, fields: RawMetadata) -> Iterator[Problem]:
     """Only reStructuredText can fail to render; plain text and Markdown cannot."""
-    text = fields.get("description", "")
+    text = fields.get("description")
     message = email.message.EmailMessage()
     declared = fields.get("description_content_type", "text/x-rst")
     message["content-type"] = " ".join(declared.split())
     if text and message.get_content_type() == "text/x-rst":
         warnings = io.StringIO()
         if readme_renderer.rst.render(text, stream=warnings) is None:
-            first = next(iter(warnings.getvalue().strip().splitlines()), "it has markup errors")
+            first = warnings.getvalue().partition("\n")[0]
             yield _problem("metadata.description", where, f"does not render: {first}", "mend the readme")
 
 

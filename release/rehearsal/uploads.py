@@ -211,13 +211,13 @@ def _attestation_problems(
             yield _problem("attestation.verified", wrong, "sign the very bytes that are uploaded")
 
 
-def _predicate_type(attestation: dict[str, Any]) -> str:
-    """The predicate type that an attestation's signed statement claims."""
+def _predicate_type(attestation: dict[str, Any]) -> str | None:
+    """The predicate type that an attestation's signed statement claims; None where it cannot be read."""
     try:
         statement = json.loads(base64.b64decode(attestation["envelope"]["statement"]))
         return str(statement["predicateType"])
     except (KeyError, TypeError, ValueError):
-        return ""
+        return None
 
 
 _NEXT = "release the next version: an index never takes other bytes under a used name"

@@ -86,11 +86,12 @@ class Stand:
     """By their folder, as they are now."""
     now: float = 100.0
 
-    def leave(self, folder: Path, **changes: object) -> Played:
+    def leave(self, folder: Path, tag: str = "") -> Played:
         """A ledger in a folder."""
         folder.mkdir(parents=True)
         (folder / "ledger.jsonl").write_text("played", encoding="utf-8")
-        made = Played(opening=opening(plan=self.plan.legs, **changes))
+        opened = opening(plan=self.plan.legs, tag=tag, tag_object=tag and "e" * 40, commit=RELEASED)
+        made = Played(opening=opened)
         self.ledgers[folder] = made
         return made
 
@@ -128,7 +129,7 @@ class Stand:
             return Finished(argv=words, code=int(failed), stdout=said, stderr="", took_ms=1)
         if session == "build":
             tag = words[words.index("--tag") + 1] if "--tag" in words else ""
-            self.leave(clone / "ledger", tag=tag, tag_object=tag and "e" * 40, commit=RELEASED)
+            self.leave(clone / "ledger", tag)
         if session != "prepare":
             ledger = self.ledgers[clone / "ledger"]
             self.ledgers[clone / "ledger"] = replace(ledger, head=f"after {session}")
