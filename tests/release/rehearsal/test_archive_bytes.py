@@ -44,9 +44,16 @@ def said(data: bytes, name: str = WHEEL_NAME) -> Said:
         problem.remedy == "build the file anew with a current backend, and upload what it wrote"
         for problem in found
     )
-    return [
-        (problem.rule, problem.where.removeprefix(name).removeprefix(": "), problem.what) for problem in found
-    ]
+    return [(problem.rule, _member(name, problem.where), problem.what) for problem in found]
+
+
+def _member(name: str, where: str) -> str:
+    if where == name:
+        return ""
+    file, _, member = where.partition(": ")
+    assert file == name
+    assert member
+    return member
 
 
 def wheel(more: Mapping[str, bytes | None], *, listed: bool = True) -> Said:

@@ -171,8 +171,8 @@ def test_a_number_beyond_all_bounds_is_quoted() -> None:
 def test_a_value_that_the_index_does_not_take_is_named(field: str, found: str) -> None:
     """There may be many, and all that come behind it are looked at, too."""
     metadata = METADATA.replace("Classifier:", f"Requires-Dist: !\n{field}\nClassifier: Odd\nClassifier:")
-    whats = [what for rule, what in said(metadata) if rule != "metadata.valid"]
-    assert sorted(whats) == sorted([found, "classifier 'Odd' is not known"])
+    texts = [what for rule, what in said(metadata) if rule != "metadata.valid"]
+    assert sorted(texts) == sorted([found, "classifier 'Odd' is not known"])
 
 
 @pytest.mark.parametrize(

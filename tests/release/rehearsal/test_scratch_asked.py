@@ -185,7 +185,7 @@ def test_an_entry_is_made_where_the_section_is_empty_only(made: Scratch, git: Gi
 def test_an_entry_is_written_as_utf_8_and_committed(made: Scratch, git: Git, env: dict[str, str]) -> None:
     """Behind a release there is nothing to announce; the rest of the file stays, whatever is in it."""
     path = made.root / "CHANGELOG.md"
-    before, after = "# Changelog\n\n## [Unreleased]\n", "\n## [0.1.0] - 2026-03-04\n\n- Für alle.\n"
+    before, after = "# Changelog\n\n## [Unreleased]\n", "\n## [0.1.0] - 2026-03-04\n\n- Größe.\n"
     path.write_bytes((before + after).encode())
     made.add_entry()
     entry = "\n### Changed\n\n- Nothing: this is a rehearsal.\n"
