@@ -5,7 +5,6 @@ import datetime as dt
 import functools
 import gzip
 import io
-import os
 import shutil
 import stat
 import tarfile
@@ -27,8 +26,9 @@ from release.model import Artifact, Problem
 from release.rules.archives import digest_of, read_archive
 from release.rules.artefacts import Tree
 from release.rules.metadata import Declared
-from release.runner import Finished, LocalRunner, Runner
+from release.runner import Finished, Runner
 from tests.release.repo_support import NOW, Repo, begin, context_on
+from tests.release.runner_support import Call, Double
 
 EPOCH = 1_700_000_001
 """The committer time of every commit that the tests make; odd, since a zip keeps even seconds only."""
@@ -181,7 +181,7 @@ def built() -> Built:
 
 
 @dataclass(slots=True, kw_only=True)
-class Replaying:
+class Replaying(Double):
     """A runner that answers for the front end, the checkers and the installers, and runs all else for real.
 
     What the front end leaves is taken from `builds`, one entry a build (file name -> bytes), so that a test
@@ -195,16 +195,8 @@ class Replaying:
     ran: list[list[str]] = field(default_factory=list[list[str]])
     """Every command that was answered for, in order."""
 
-    def __call__(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        cwd: Path,
-        env: Mapping[str, str] | None = None,
-        show: bool = False,
-        timeout_s: float | None = None,
-    ) -> Finished:
-        words = [os.fspath(word) for word in argv]
+    def answer(self, call: Call) -> Finished:
+        words = call.words
         if "--no-isolation" in words:
             build = "second" if "77" in words else "first"
             files = self.builds[build] | (self.from_sdist.get(build, {}) if "--sdist" not in words else {})
@@ -214,9 +206,9 @@ class Replaying:
                 if "--sdist" in words or name.endswith(".whl"):
                     (out / name).write_bytes(data)
         elif not {"twine", "check_wheel_contents", "venv", "uv", "pip"} & set(words):
-            return LocalRunner()(argv, cwd=cwd, env=env, show=show, timeout_s=timeout_s)
+            return call.really()
         self.ran.append(words)
-        return Finished(argv=words, code=0, stdout="", stderr="", took_ms=0)
+        return call.ended()
 
 
 def replaying(
@@ -244,21 +236,12 @@ def repacked(name: str, data: bytes, changes: Mapping[str, bytes] | None = None)
 
 
 @dataclass(slots=True, kw_only=True)
-class Recording:
+class Recording(Double):
     """A runner that starts nothing: it keeps each command and ends it with `code`."""
 
     code: int = 0
     ran: list[list[str]] = field(default_factory=list[list[str]])
 
-    def __call__(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        cwd: Path,
-        env: Mapping[str, str] | None = None,
-        show: bool = False,
-        timeout_s: float | None = None,
-    ) -> Finished:
-        del cwd, env, show, timeout_s
-        self.ran.append([os.fspath(word) for word in argv])
-        return Finished(argv=self.ran[-1], code=self.code, stdout="", stderr="said so", took_ms=0)
+    def answer(self, call: Call) -> Finished:
+        self.ran.append(call.words)
+        return call.ended(self.code, error="said so")

@@ -1,15 +1,15 @@
 """Installations that are played and not made, for the tests of what a smoke and a verify conclude."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from release import smoke_probe
 from release.install_check import Proof
 from release.rules.archives import digest_of, read_archive
-from release.runner import Finished, LocalRunner
+from release.runner import Finished
 from tests.release.build_support import Built, built
+from tests.release.runner_support import Call, Double
 
 
 def proof_of(made: Built, environment: Path) -> Proof:
@@ -28,7 +28,7 @@ def proof_of(made: Built, environment: Path) -> Proof:
 
 
 @dataclass(slots=True, kw_only=True)
-class Played:
+class Played(Double):
     """A runner for which every installation works, but for the command with a word that ends in `fails`."""
 
     fails: str = "nothing fails"
@@ -40,25 +40,17 @@ class Played:
     waits: list[float | None] = field(default_factory=list[float | None])
     """Of each command in `ran`: after how many seconds it would have been ended."""
 
-    def __call__(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        cwd: Path,
-        env: Mapping[str, str] | None = None,
-        show: bool = False,
-        timeout_s: float | None = None,
-    ) -> Finished:
-        words = [os.fspath(word) for word in argv]
+    def answer(self, call: Call) -> Finished:
+        words = call.words
         if words[0] == "git":
-            return LocalRunner()(argv, cwd=cwd, env=env, show=show, timeout_s=timeout_s)
+            return call.really()
         self.ran.append(words)
-        self.given.append((cwd, env or {}))
-        self.waits.append(timeout_s)
+        self.given.append((call.cwd, call.env))
+        self.waits.append(call.timeout_s)
         if any(word.endswith(self.fails) for word in words):
-            return Finished(argv=words, code=1, stdout="", stderr="it failed here", took_ms=0)
+            return call.ended(1, error="it failed here")
         if smoke_probe.__file__ in words:
             path = Path(words[-1])
             proof = proof_of(built(), path.parent / "env").model_dump_json()
             path.write_text(self.report or proof, encoding="utf-8")
-        return Finished(argv=words, code=0, stdout="12 passed in 0.10s\n", stderr="", took_ms=0)
+        return call.ended(said="12 passed in 0.10s\n")

@@ -1,8 +1,7 @@
 """How gh is asked and how its failures are told apart."""
 
-import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from release.model import Kind, Refused
 from release.rules.archives import digest_of
 from release.runner import Finished
 from tests.release.ledger_support import rules_of
+from tests.release.runner_support import Call, Double
 
 
 def answering(tmp_path: Path, *, code: int = 0, said: str = "", error: str = "") -> GitHub:
@@ -93,7 +93,7 @@ def test_the_token_is_taken_out_of_the_environment() -> None:
     assert take_token({}) == {}
 
 
-class Asked:
+class Asked(Double):
     """A gh that does all it is asked; a download leaves `served`."""
 
     def __init__(self, served: bytes = b"") -> None:
@@ -104,24 +104,13 @@ class Asked:
         self.cwd: Path | None = None
         self.timeout_s: float | None = None
 
-    def __call__(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        cwd: Path,
-        env: Mapping[str, str] | None = None,
-        show: bool = False,
-        timeout_s: float | None = None,
-    ) -> Finished:
-        del show
-        self.words = [os.fspath(word) for word in argv]
-        self.env, self.cwd, self.timeout_s = dict(env or {}), cwd, timeout_s
+    def answer(self, call: Call) -> Finished:
+        self.words, self.env, self.cwd, self.timeout_s = call.words, call.env, call.cwd, call.timeout_s
         if "download" in self.words:
             folder, name = (self.words[self.words.index(word) + 1] for word in ("--dir", "--pattern"))
             (Path(folder) / name).write_bytes(self.served)
             self.folder = Path(folder)
-        said = '{"isDraft": true, "isPrerelease": false}'
-        return Finished(argv=self.words, code=0, stdout=said, stderr="", took_ms=1)
+        return call.ended(said='{"isDraft": true, "isPrerelease": false}')
 
     def on(self, folder: Path, **token: str) -> GitHub:
         return GitHub(runner=self, cwd=folder, repository="o/r", tag="v1.0", token=token)

@@ -2,24 +2,24 @@
 
 import datetime as dt
 import io
-import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich.console import Console
 
 from release.context import Context, Options
 from release.runner import Finished, Runner
+from tests.release.runner_support import Call, Double
 
 Answer = Callable[[list[str], Mapping[str, str]], tuple[int, str]]
 
 
-class ScriptedRunner:
-    """Hands each call to `answer(argv, env) -> (code, output)` and keeps what was asked, and how."""
+class ScriptedRunner(Double):
+    """Hands each call to `script(argv, env) -> (code, output)` and keeps what was asked, and how."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, script: Answer) -> None:
+        self._script = script
         self.asked: list[list[str]] = []
         self.folders: list[Path] = []
         """The working directory of each call."""
@@ -28,22 +28,12 @@ class ScriptedRunner:
         self.waits: list[float | None] = []
         """How long each call might take, seconds."""
 
-    def __call__(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        cwd: Path,
-        env: Mapping[str, str] | None = None,
-        show: bool = False,
-        timeout_s: float | None = None,
-    ) -> Finished:
-        words = [os.fspath(word) for word in argv]
-        self.waits.append(timeout_s)
-        self.asked.append(words)
-        self.folders.append(cwd)
-        self.shown.append(show)
-        code, output = self._answer(words, env or {})
-        return Finished(argv=words, code=code, stdout=output, stderr="", took_ms=7)
+    def answer(self, call: Call) -> Finished:
+        self.waits.append(call.timeout_s)
+        self.asked.append(call.words)
+        self.folders.append(call.cwd)
+        self.shown.append(call.show)
+        return call.ended(*self._script(call.words, call.env), took_ms=7)
 
 
 def make_context(root: Path, runner: Runner, options: Options | None = None) -> tuple[Context, io.StringIO]:

@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -28,11 +27,12 @@ from release.rehearsal.scratch import Scratch
 from release.rehearsal.steps import Step, steps
 from release.rehearsal.summary import Ran
 from release.rules.archives import measure
-from release.runner import Finished, LocalRunner
+from release.runner import Finished
 from release.signing.check import TRUST
 from tests.release.ledger_support import opening, rules_of
 from tests.release.rehearsal.support import written
 from tests.release.repo_support import NOW, Repo, context_on, printed
+from tests.release.runner_support import Call, Double
 from tests.release.test_publish import PUBLISHER
 
 PLAN = Plan(
@@ -52,7 +52,7 @@ PLAN = Plan(
 
 
 @dataclass
-class Player:
+class Player(Double):
     """Runs git and twine for real, and plays nox: each session does the least that leaves its evidence."""
 
     fails: str = ""
@@ -63,41 +63,27 @@ class Player:
     words: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     downloads: int = 0
 
-    def __call__(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        cwd: Path,
-        env: Mapping[str, str] | None = None,
-        show: bool = False,
-        timeout_s: float | None = None,
-    ) -> Finished:
-        words = [os.fspath(word) for word in argv]
+    def answer(self, call: Call) -> Finished:
+        words = call.words
         if "download" in words:
             self.downloads += 1
-            return self.ended(words)
+            return call.ended()
         if words[1:3] != ["-m", "nox"]:
-            return LocalRunner()(words, cwd=cwd, env=env, show=show, timeout_s=timeout_s)
+            return call.really()
         asked = words[words.index("--session") + 1 :]
         if "--install-only" in words:
             self.installed = asked
-            return self.ended(words, code=1 if self.fails == "install" else 0, said="no network")
+            return call.ended(1 if self.fails == "install" else 0, said="no network")
         session, posargs = asked[0], asked[2:]
         assert words[words.index("--session") - 1] == "-R", "nothing is installed while the network is away"
         self.sessions.append(session)
-        self.environments[session] = dict(env or {})
+        self.environments[session] = call.env
         self.words[session] = posargs
         if session == self.fails:
-            return self.ended(words, code=1, said=f"RESULT refused {session}: it is broken\nnox > failed")
+            return call.ended(1, f"RESULT refused {session}: it is broken\nnox > failed")
         with mock.patch.dict(os.environ, self.environments[session], clear=True):
-            self.play(session, posargs, cwd)
-        return self.ended(
-            words, said=f"RESULT done {session.partition('-')[0]}: {session} is proved\nnox > done"
-        )
-
-    @staticmethod
-    def ended(words: list[str], *, code: int = 0, said: str = "") -> Finished:
-        return Finished(argv=words, code=code, stdout=said, stderr="", took_ms=1)
+            self.play(session, posargs, call.cwd)
+        return call.ended(said=f"RESULT done {session.partition('-')[0]}: {session} is proved\nnox > done")
 
     def play(self, session: str, posargs: list[str], root: Path) -> None:
         given = dict(pairwise(posargs))

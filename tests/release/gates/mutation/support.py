@@ -3,8 +3,7 @@
 import datetime as dt
 import io
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from rich.console import Console
 from release.context import Context, Options
 from release.gates.mutation import driver
 from release.gates.mutation.floors import FLOORS
-from release.runner import Finished, LocalRunner
+from release.runner import Finished
 from tests.release.gates.support import commit_all
+from tests.release.runner_support import Call, Double
 
 PYPROJECT = """
 [tool.mutmut]
@@ -96,7 +96,7 @@ def with_floors(
 
 
 @dataclass(kw_only=True)
-class Machine:
+class Machine(Double):
     """A runner. Each function of the tree has three mutants: two of code, the third of wording."""
 
     codes: dict[str, int] = field(default_factory=dict[str, int])
@@ -121,27 +121,19 @@ class Machine:
     environments: list[Mapping[str, str]] = field(default_factory=list[Mapping[str, str]])
     metadata: int = 0
 
-    def __call__(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        cwd: Path,
-        env: Mapping[str, str] | None = None,
-        show: bool = False,
-        timeout_s: float | None = None,
-    ) -> Finished:
-        words = [os.fspath(word) for word in argv]
+    def answer(self, call: Call) -> Finished:
+        words = call.words
         if words[0] == "git":
-            return LocalRunner()(words, cwd=cwd, env=env)
+            return call.really()
         if driver.__file__ not in words:
             assert "prepare_metadata_for_build_wheel" in words[3]
-            return Finished(argv=words, code=self.metadata, stdout="", stderr="no such backend", took_ms=1)
+            return call.ended(self.metadata, error="no such backend")
         assert words[words.index("-X") + 1] == "warn_default_encoding"
         job = json.loads(Path(words[-1]).read_text(encoding="utf-8"))
-        self.jobs.append(job | {"timeout_s": timeout_s, "show": show})
-        self.environments.append(env or {})
-        code, output = self._generate(job) if words[-2] == "generate" else self._judge(job, cwd)
-        return Finished(argv=words, code=code, stdout=output, stderr="", took_ms=1)
+        self.jobs.append(job | {"timeout_s": call.timeout_s, "show": call.show})
+        self.environments.append(call.env)
+        code, output = self._generate(job) if words[-2] == "generate" else self._judge(job, call.cwd)
+        return call.ended(code, output)
 
     def _generate(self, job: dict[str, list[dict[str, str]]]) -> tuple[int, str]:
         if self.generates:

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,7 @@ from release.signing.check import TRUST
 from tests.release.ledger_support import rules_of
 from tests.release.rehearsal.support import FACTS
 from tests.release.repo_support import context_on, printed
+from tests.release.runner_support import Call, Double
 from tests.release.workflow_support import FOLDER, ROOT, SETUP
 
 PASSED = "[release/announce] 🏁  Job succeeded\n"
@@ -28,7 +29,7 @@ FAILED = "[release/announce]   | RESULT refused announce: no\n[release/announce]
 
 
 @dataclass
-class Act:
+class Act(Double):
     """Looks at what act would run, and leaves a ledger as the workflow's jobs would."""
 
     code: int = 0
@@ -39,26 +40,18 @@ class Act:
     workflow: str = ""
     event: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
-    def __call__(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        cwd: Path,
-        env: Mapping[str, str] | None = None,
-        show: bool = False,
-        timeout_s: float | None = None,
-    ) -> Finished:
-        assert show
-        assert timeout_s is None
-        self.words, self.env = [os.fspath(word) for word in argv], dict(env or {})
-        assert cwd.name == "clone"
+    def answer(self, call: Call) -> Finished:
+        assert call.show
+        assert call.timeout_s is None
+        self.words, self.env = call.words, call.env
+        assert call.cwd.name == "clone"
         self.workflow = Path(self.after("--workflows")).read_text(encoding="utf-8")
         self.event = json.loads(Path(self.after("--eventpath")).read_text(encoding="utf-8"))
-        artefact = cwd.parent / "hosted" / "artefacts" / "1"
+        artefact = call.cwd.parent / "hosted" / "artefacts" / "1"
         (artefact / "files").mkdir(parents=True)
         (artefact / "name").write_text(self.ledger)
         (artefact / "files" / "ledger.jsonl").write_text("of the last job")
-        return Finished(argv=self.words, code=self.code, stdout=self.said, stderr="", took_ms=1)
+        return call.ended(self.code, self.said)
 
     def after(self, option: str) -> str:
         return self.words[self.words.index(option) + 1]
