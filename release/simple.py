@@ -6,9 +6,11 @@ API is told apart from an index that is down or has nothing yet. Sources: the si
 """
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from http import HTTPStatus
+from threading import Thread
 from typing import Annotated, Any, Self
 from urllib.parse import urljoin, urlsplit
 
@@ -35,6 +37,10 @@ FILE_LIMIT = 64 * 1024 * 1024
 
 TIMEOUT_S = (10.0, 60.0)
 """To connect, and between two packets."""
+
+ANSWER_S = 600.0
+"""For one whole answer, since a byte a minute is never late between two packets; a file of `FILE_LIMIT` bytes
+then has to come at 110 kB a second."""
 
 AGAIN = "run the same command again later; nothing has to be undone"
 
@@ -146,7 +152,7 @@ class IndexClient:
                 refuses the question or its answer breaks the API.
         """
         url = self._index.project_url(project)
-        body = self._get(url, limit=PAGE_LIMIT, absent_is_none=True)
+        body = self._get(url, limit=PAGE_LIMIT)
         if body is None:
             return Listing(project=project, files=())
         try:
@@ -168,10 +174,10 @@ class IndexClient:
         Raises:
             Refused: as `listing`; also when the bytes are not those that the index itself lists.
         """
-        body = self._get(file.url, limit=FILE_LIMIT)
-        if digest_of(body or b"") != file.sha256:
+        body = self._listed(file.url, limit=FILE_LIMIT)
+        if digest_of(body) != file.sha256:
             raise self._broken("served-bytes", file.url, f"does not serve the bytes it lists ({file.sha256})")
-        return body or b""
+        return body
 
     def metadata(self, file: Listed) -> bytes:
         """The METADATA that the index serves beside a file (PEP 658).
@@ -180,20 +186,23 @@ class IndexClient:
             Refused: as `fetch`.
         """
         url = f"{file.url}.metadata"
-        body = self._get(url, limit=PAGE_LIMIT)
-        if digest_of(body or b"") != file.metadata_sha256:
+        body = self._listed(url, limit=PAGE_LIMIT)
+        if digest_of(body) != file.metadata_sha256:
             raise self._broken(
                 "served-bytes", url, f"does not serve the metadata it lists ({file.metadata_sha256})"
             )
-        return body or b""
+        return body
 
-    def provenance(self, file: Listed) -> bytes:
+    def provenance(self, url: str) -> bytes:
         """Who signed a listed file (PEP 740), as the index serves it; the caller checks it.
+
+        Args:
+            url: The file's `Listed.provenance`.
 
         Raises:
             Refused: as `listing`.
         """
-        return self._get(file.provenance or file.url, limit=PAGE_LIMIT, accept=PROVENANCE_ACCEPT) or b""
+        return self._listed(url, limit=PAGE_LIMIT, accept=PROVENANCE_ACCEPT)
 
     def _file(self, page: str, file: _File) -> Listed:
         try:
@@ -227,16 +236,39 @@ class IndexClient:
             response.close()
             raise self._broken("redirect", response.url, f"redirects to another host or scheme, {target!r}")
 
-    def _get(
-        self, url: str, *, limit: int, absent_is_none: bool = False, accept: str = ACCEPT
-    ) -> bytes | None:
-        """The body at `url`; None when it is absent and that is an answer."""
+    def _listed(self, url: str, *, limit: int, accept: str = ACCEPT) -> bytes:
+        """The body at an address that the index itself gave."""
+        body = self._get(url, limit=limit, accept=accept)
+        if body is None:
+            raise self._broken("http", url, "answers 404 to its own address")
+        return body
+
+    def _get(self, url: str, *, limit: int, accept: str = ACCEPT) -> bytes | None:
+        """The body at `url`, whole and in time; None when the index has nothing there."""
+        answer: Future[bytes | None] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._ask(url, limit=limit, accept=accept))
+            except BaseException as error:  # noqa: BLE001 - raised where the answer is waited for
+                answer.set_exception(error)
+
+        # Nothing that a connection is told bounds its headers and body as a whole. A daemon, so that the
+        # process can end without an answer.
+        Thread(target=ask, name=f"ask {url}", daemon=True).start()
+        try:
+            return answer.result(timeout=ANSWER_S)
+        except TimeoutError as error:
+            raise self._down(url, f"has not answered in full within {ANSWER_S:.0f} seconds") from error
+
+    def _ask(self, url: str, *, limit: int, accept: str) -> bytes | None:
+        """The same, however long it takes."""
         try:
             with closing(
                 self._session.get(url, headers={"Accept": accept}, stream=True, timeout=TIMEOUT_S)
             ) as response:
                 status = response.status_code
-                if status == HTTPStatus.NOT_FOUND and absent_is_none:
+                if status == HTTPStatus.NOT_FOUND:
                     return None
                 if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
                     raise self._down(url, f"answers {status} {response.reason}")

@@ -72,7 +72,9 @@ def _verified(context: Context, ledger: Ledger) -> Report:
             file.name: client.metadata(file) for file in standing.present if file.metadata_sha256 is not None
         }
         provenances = {
-            file.name: client.provenance(file) for file in standing.present if file.provenance is not None
+            file.name: client.provenance(file.provenance)
+            for file in standing.present
+            if file.provenance is not None
         }
     problems += _served_problems(index, standing.present, served, metadata)
     problems += attested_problems(context, ledger, served, provenances)

@@ -209,6 +209,7 @@ def builders(*build: Build) -> list[Build]:
             waiting=0,
             ended=[],
             tokens=[],
+            owner="",
         ),
         lambda now: scripts.ack(LANE, BOX, **now, token="res_1"),
         lambda now: scripts.ack_send(LANE, BOX, **now, token="res_1", limit=9, targets=[], sends=[]),

@@ -54,6 +54,7 @@ CALLS: dict[str, list[script.Call[Any]]] = {
             waiting=0,
             ended=["res_1"],
             tokens=["res_2", "res_3"],
+            owner="",
         )
     ],
     "reserve": [scripts.reserve(LANE, BOX, **NOW, max_deliveries=10, token="res_1", lease_us=5)],
@@ -489,6 +490,7 @@ async def test_reserve_tells_what_it_ended_and_what_comes_next(client: Any) -> N
         waiting=1,
         ended=[],
         tokens=["res_8", "res_9"],
+        owner="",
     )
     both = await script.run(client, call)
     assert [one.token for one in both.taken] == ["res_8", "res_9"]
@@ -505,6 +507,7 @@ async def test_reserve_tells_what_it_ended_and_what_comes_next(client: Any) -> N
         waiting=1,
         ended=["res_9"],
         tokens=["res_10"],
+        owner="",
     )
     last = await script.run(client, call)
     assert (last.held, last.taken, last.dead, last.pause_us) == ((True,), (), 1, -1)

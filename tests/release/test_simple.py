@@ -1,6 +1,7 @@
 """The client of the JSON simple API, against an index that is right, absent, down, or lies."""
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from release import simple
-from release.model import Kind, Refused
+from release.model import Kind, Problem, Refused
 from release.simple import IndexClient, Listing, compare
 from tests.release.build_support import rules
 from tests.release.index_support import Answer, Served, artifact, entry, serving
@@ -33,13 +34,16 @@ def refusal(client: IndexClient) -> Refused:
     with pytest.raises(Refused) as caught:
         client.listing("demo")
     assert rules(caught.value.problems)
+    index = client._index
+    assert {problem.where for problem in caught.value.problems} == {f"pypi: {index.project_url('demo')}"}
     return caught.value
 
 
 def test_a_page_is_read_with_everything_that_is_checked_later(served: Served, client: IndexClient) -> None:
     """Names, absolute addresses, digests, sizes, yanks, metadata and provenance."""
-    metadata = {"core-metadata": {"sha256": "a" * 64}, "provenance": f"{served.root}/p"}
-    served.page("demo", [entry(WHEEL, DATA, **metadata), entry("demo-0.9.tar.gz", b"", yanked="broken")])
+    changes = {"core-metadata": {"sha256": "a" * 64}, "provenance": "../../p"}
+    changes["url"] = f"../../files/{WHEEL}#sha256={'a' * 64}"
+    served.page("demo", [entry(WHEEL, DATA, **changes), entry("demo-0.9.tar.gz", b"", yanked="broken")])
     wheel, old = client.listing("demo").files
     assert (wheel.name, wheel.url) == (WHEEL, f"{served.root}/files/{WHEEL}")
     assert (wheel.sha256, wheel.size) == (artifact(WHEEL, DATA).sha256, len(DATA))
@@ -53,6 +57,7 @@ def test_a_page_is_read_with_everything_that_is_checked_later(served: Served, cl
     assert path == "/simple/demo/"
     assert headers["Accept"] == simple.ACCEPT
     assert headers["Cache-Control"] == "no-cache"
+    assert headers["User-Agent"] == "tta-agent-coordination-release"
 
 
 @pytest.mark.parametrize(("yanked", "seen"), [(False, None), (True, ""), ("why", "why"), ("", "")])
@@ -150,16 +155,40 @@ def test_garbage_is_refused_with_the_place_that_is_wrong(
     assert rules(refused.problems) == ["index.simple-api"]
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"no page", "the page: Invalid JSON"),
+        (b'{"meta": {"api-version": 1}, "name": "demo", "files": []}', "meta.api-version: Input should be"),
+        (
+            b'{"meta": {"api-version": "1.4"}, "name": "demo", "files": [{"filename": "a"}]}',
+            "files.0.url: Field required",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_page_is_said_with_its_place(
+    served: Served, client: IndexClient, body: bytes, said: str
+) -> None:
+    """A person finds it in a page of megabytes."""
+    served.answers["/simple/demo/"] = Answer(body=body)
+    [problem] = refusal(client).problems
+    assert problem.what.startswith(said)
+
+
 def test_another_projects_page_is_refused(served: Served, client: IndexClient) -> None:
     """An index that mixes projects up is not believed."""
     served.page("demo", [], name="other")
     assert rules(refusal(client).problems) == ["index.project"]
 
 
-def test_a_file_behind_another_scheme_is_refused(served: Served, client: IndexClient) -> None:
+@pytest.mark.parametrize("where", ["url", "provenance"])
+def test_a_file_behind_another_scheme_is_refused(served: Served, client: IndexClient, where: str) -> None:
     """No file of this machine, and nothing unencrypted behind an encrypted page."""
-    served.page("demo", [entry(WHEEL, DATA, url="file:///etc/passwd")])
-    assert rules(refusal(client).problems) == ["index.file-address"]
+    addresses = {"provenance": "../../p", where: "file:///etc/passwd"}
+    served.page("demo", [entry(WHEEL, DATA, **addresses)])
+    [problem] = refusal(client).problems
+    assert rules([problem]) == ["index.file-address"]
+    assert problem.what == f"points to 'file:///etc/passwd' for {WHEEL}: another scheme"
 
 
 @pytest.mark.parametrize("where", ["url", "provenance"])
@@ -180,6 +209,7 @@ def test_an_address_that_is_none_is_refused(served: Served, client: IndexClient,
     with pytest.raises(Refused) as caught:
         client.fetch(client.listing("demo").files[0])
     assert (caught.value.kind, rules(caught.value.problems)) == (Kind.REFUSED, ["index.file-address"])
+    assert caught.value.problems[0].where == f"pypi: {address}"
 
 
 def test_a_certificate_that_is_not_trusted_is_refused(served: Served) -> None:
@@ -234,12 +264,103 @@ def test_a_page_without_end_is_refused(
     assert problem.where == f"pypi: {served.root}/simple/demo/"
 
 
+def test_a_page_of_just_the_size_that_is_allowed_is_read(
+    served: Served, client: IndexClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit itself is within it."""
+    served.page("demo", [])
+    page = served.answers["/simple/demo/"]
+    assert isinstance(page, Answer)
+    monkeypatch.setattr(simple, "PAGE_LIMIT", len(page.body))
+    assert client.listing("demo").files == ()
+
+
+def test_a_page_that_is_too_large_is_not_read_to_its_end(
+    served: Served, client: IndexClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a page without end no more is kept than what shows that it is too large."""
+    monkeypatch.setattr(simple, "PAGE_LIMIT", 100)
+    served.answers["/simple/demo/"] = Answer(body=b" " * 131_072, headers={"Content-Length": "1000000"})
+    assert rules(refusal(client).problems) == ["index.size"]
+
+
+def test_an_answer_that_does_not_come_to_its_end_is_not_waited_for(
+    served: Served, client: IndexClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index that sends a byte now and then holds neither the stage nor the end of its process."""
+    monkeypatch.setattr(simple, "ANSWER_S", 0.0)
+    ended = threading.Event()
+
+    def never() -> Answer:
+        ended.wait()
+        return Answer(status=404)
+
+    served.answers["/simple/demo/"] = never
+    address = f"{served.root}/simple/demo/"
+    try:
+        refused = refusal(client)
+        [asking] = [each for each in threading.enumerate() if each.name == f"ask {address}"]
+    finally:
+        ended.set()
+    asking.join()
+    assert asking.daemon
+    assert refused.kind is Kind.NOT_YET
+    assert refused.problems == (
+        Problem(
+            rule="index.up",
+            where=f"pypi: {address}",
+            what="has not answered in full within 0 seconds",
+            remedy="run the same command again later; nothing has to be undone",
+        ),
+    )
+
+
+def test_an_index_is_given_so_long_to_answer_and_so_long_between_two_packets(
+    served: Served, client: IndexClient
+) -> None:
+    """One that says nothing at all is given up before one that goes on and on."""
+    seen: list[object] = []
+
+    def look(_: object, *__: object, **given: object) -> None:
+        seen.append(given["timeout"])
+
+    client._session.hooks["response"].append(look)
+    served.page("demo", [])
+    client.listing("demo")
+    assert seen == [(10.0, 60.0)]
+    assert simple.ANSWER_S == 600
+
+
 def test_files_and_metadata_are_fetched_and_checked(served: Served, client: IndexClient) -> None:
     """What is served is what is listed."""
     served.files("demo", {WHEEL: DATA}, metadata=b"Name: demo\n")
     file = client.listing("demo").files[0]
     assert client.fetch(file) == DATA
     assert client.metadata(file) == b"Name: demo\n"
+
+
+def test_a_file_is_put_together_from_all_its_pieces(served: Served, client: IndexClient) -> None:
+    """What is larger than one piece is whole, and an empty file is a file."""
+    large = bytes(range(256)) * 1024
+    served.files("demo", {WHEEL: large, "demo-1.0.tar.gz": b""})
+    assert [client.fetch(file) for file in client.listing("demo").files] == [large, b""]
+
+
+def test_who_signed_a_file_is_asked_for_as_such(
+    served: Served, client: IndexClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PEP 740: an answer in JSON, of a size that is bounded as a page's."""
+    served.page("demo", [entry(WHEEL, DATA, provenance=f"{served.root}/p")])
+    served.answers["/p"] = Answer(body=b"{}")
+    address = client.listing("demo").files[0].provenance
+    assert address is not None
+    assert client.provenance(address) == b"{}"
+    path, headers = served.asked[-1]
+    assert (path, headers["Accept"]) == ("/p", simple.PROVENANCE_ACCEPT)
+    monkeypatch.setattr(simple, "PAGE_LIMIT", 1)
+    with pytest.raises(Refused) as caught:
+        client.provenance(address)
+    assert rules(caught.value.problems) == ["index.size"]
 
 
 @pytest.mark.parametrize("what", ["", ".metadata"])
@@ -250,7 +371,10 @@ def test_other_bytes_than_listed_are_refused(served: Served, client: IndexClient
     file = client.listing("demo").files[0]
     with pytest.raises(Refused) as caught:
         (client.metadata if what else client.fetch)(file)
-    assert rules(caught.value.problems) == ["index.served-bytes"]
+    [problem] = caught.value.problems
+    assert rules([problem]) == ["index.served-bytes"]
+    assert problem.where == f"pypi: {served.root}/files/{WHEEL}{what}"
+    assert str(file.metadata_sha256 if what else file.sha256) in problem.what
 
 
 def test_a_listed_file_that_is_missing_is_refused(served: Served, client: IndexClient) -> None:
@@ -258,7 +382,10 @@ def test_a_listed_file_that_is_missing_is_refused(served: Served, client: IndexC
     served.page("demo", [entry(WHEEL, DATA)])
     with pytest.raises(Refused) as caught:
         client.fetch(client.listing("demo").files[0])
-    assert rules(caught.value.problems) == ["index.http"]
+    [problem] = caught.value.problems
+    assert rules([problem]) == ["index.http"]
+    assert problem.where == f"pypi: {served.root}/files/{WHEEL}"
+    assert problem.what == "answers 404 to its own address"
     assert caught.value.kind is Kind.REFUSED
 
 
@@ -292,7 +419,7 @@ def test_a_listing_is_held_against_the_ledger(served: Served, client: IndexClien
     assert rules(standing.problems) == ["index.digest", "index.digest"]
     assert artifact("demo-1.0.tar.gz", b"other").sha256 in standing.problems[0].what
     assert artifact("demo-1.0.tar.gz", b"sdist").sha256 in standing.problems[0].what
-    assert "not given" in standing.problems[1].what
+    assert standing.problems[1].what.startswith("lists sha256 not given, 0 bytes; the ledger has sha256 ")
 
 
 def test_a_size_that_does_not_fit_the_digest_is_refused(served: Served, client: IndexClient) -> None:

@@ -267,7 +267,7 @@ def exchange(
     waiting: int,
     ended: Sequence[str],
     tokens: Sequence[str],
-    owner: str = "",
+    owner: str,
 ) -> Call[Exchanged]:
     """End up to 100 reservations and hand out a message for each of up to 100 new tokens, if there are.
 
