@@ -107,9 +107,9 @@ def backend(lock: str) -> str:
 
 def _bench() -> _Bench:
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    others = {name: path for name, path in pythons.found().items() if name != own}
-    other = next(iter(others), None)
-    return _Bench(own=own, other=other, other_python=others.get(other or "", sys.executable))
+    others = [each for each in pythons.found().items() if each[0] != own]
+    other, other_python = others[0] if others else (None, sys.executable)
+    return _Bench(own=own, other=other, other_python=other_python)
 
 
 def _asked(
@@ -139,11 +139,8 @@ def _asked(
         problems.append(_lock_problem("does not exist"))
     else:
         problems += _unlocked(lock.read_text(encoding="utf-8"))
-    tag = context.options.tag
-    if tag is None and mode is Mode.REHEARSAL:
-        said = "not checked: this build stands for no tag (--tag)"
-    elif tag is None:
-        said = ""
+    tag, said = context.options.tag, "not checked: this build stands for no tag (--tag)"
+    if tag is None and mode is Mode.RELEASE:
         problems.append(
             Problem(
                 rule="tag.given",
@@ -152,13 +149,13 @@ def _asked(
                 remedy=f"`nox -s build -- --mode release --tag {project.tag}`",
             )
         )
-    else:
+    elif tag is not None:
         facts = checkout.tag_facts(tag)
         problems += may_release(facts, version=project.version, commit=checkout.head())
-        # A run again of an open release is judged by the day it was opened.
-        resumed = ledger is not None and ledger.opening.tag_object == facts.tag_object != ""
-        today = (ledger.opened_at if ledger is not None and resumed else context.now()).date()
-        problems += dated(_changelog(context.root), project.version, today=today)
+        day = context.now()
+        if ledger is not None and ledger.opening.tag_object == facts.tag_object != "":
+            day = ledger.opened_at  # a run again of an open release is judged by the day it was opened
+        problems += dated(_changelog(context.root), project.version, today=day.date())
         said = f"{tag}, signed by {facts.signer}, on {MAIN}; the changelog has its dated section"
     if problems:
         raise Refused(*problems)

@@ -192,8 +192,12 @@ class Replaying(Double):
     """`first` and `second` (by their umask) -> the files that build leaves."""
     from_sdist: dict[str, dict[str, bytes]] = field(default_factory=dict[str, dict[str, bytes]])
     """The same, for what is built from the sdist and differs."""
+    finds: dict[str, str] = field(default_factory=dict[str, str])
+    """A word of a command, of a checker's name for example -> what it prints before it fails."""
     ran: list[list[str]] = field(default_factory=list[list[str]])
     """Every command that was answered for, in order."""
+    homes: list[Path] = field(default_factory=list[Path])
+    """The home that each was given; it was there."""
 
     def answer(self, call: Call) -> Finished:
         words = call.words
@@ -208,7 +212,10 @@ class Replaying(Double):
         elif not {"twine", "check_wheel_contents", "venv", "uv", "pip"} & set(words):
             return call.really()
         self.ran.append(words)
-        return call.ended()
+        self.homes.append(Path(call.env["HOME"]))
+        assert self.homes[-1].is_dir()
+        said = next((said for word, said in self.finds.items() if word in words), "")
+        return call.ended(1 if said else 0, said)
 
 
 def replaying(

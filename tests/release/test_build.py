@@ -3,17 +3,18 @@
 import datetime as dt
 import shutil
 import sys
+from dataclasses import replace
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from release import build, pythons
-from release.builder import Made
 from release.context import Options
 from release.ledger import Ledger, Outcome
 from release.model import Kind, Mode, Refused
-from release.plan import RELEASE
+from release.plan import RELEASE, plan_for
 from release.rules.archives import digest_of, read_archive
 from tests.release.build_support import (
     EPOCH,
@@ -31,7 +32,7 @@ from tests.release.build_support import (
 )
 from tests.release.conftest import Drilled
 from tests.release.ledger_support import add
-from tests.release.repo_support import NOW, Repo, printed
+from tests.release.repo_support import NOW, SIGNER, Repo, printed
 
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 WHEEL, SDIST = "tiny_demo-1.2.0-py3-none-any.whl", "tiny_demo-1.2.0.tar.gz"
@@ -78,11 +79,10 @@ def folders(repo: Repo) -> list[str]:
     return sorted(path.name for path in repo.root.iterdir() if path.name.startswith(("dist", "ledger")))
 
 
-def test_a_commit_is_built_for_real_and_opens_a_ledger(tiny: Repo) -> None:
-    """The real front end and backend, twice, in circumstances that differ, end in one set of bytes."""
-    context = context_with(tiny)
+def test_a_first_build_opens_a_ledger_and_says_what_it_is_about(tiny: Repo) -> None:
+    """Line 0 names the commit and the files; the build's own line says what it was made with."""
+    context = context_with(tiny, replaying())
     report = build.run("build", context)
-    assert sorted(path.name for path in context.dist.iterdir()) == [WHEEL, SDIST]
     assert {path.name: path.read_bytes() for path in context.dist.iterdir()} == built().files
     ledger = Ledger.read(context.ledger)
     opening = ledger.opening
@@ -100,12 +100,39 @@ def test_a_commit_is_built_for_real_and_opens_a_ledger(tiny: Repo) -> None:
     assert line.subject == {"commit": opening.commit, "tree": opening.tree} | {
         each.name: each.sha256 for each in opening.artifacts
     }
-    assert line.figures["pythons"] == f"{OWN} {OWN}"
-    assert line.tools["hatchling"] == version("hatchling")
-    said = {checked.what: checked.found for checked in report.checked}
-    assert "again (no other Python here)" in said["built twice"]
-    assert "not checked" in said["tag, changelog"]
-    assert "there is no other here" in printed(context)
+    assert line.figures == report.figures == {"pythons": f"{OWN} {OWN}", "took_ms": 0}
+    tools = {name: version(name) for name in ("build", "hatchling", "twine", "check-wheel-contents")}
+    assert line.tools == report.tools == tools
+    assert report.sentence == "2 artefacts of tiny-demo 1.2.0, the ledger is open"
+    again = f"Python {OWN} again (no other Python here)"
+    assert [(each.what, each.found) for each in report.checked] == [
+        ("tree", "clean"),
+        ("tag, changelog", "not checked: this build stands for no tag (--tag)"),
+        ("built twice", f"2 folders, 2 umasks, 2 time zones, Python {OWN} and {again}"),
+        ("bytes", "sdist, wheel and the wheel from the sdist: identical"),
+        ("contents", "exactly the tree's files; metadata as pyproject.toml says"),
+        *((each.name, f"{each.size} bytes, sha256 {each.sha256}") for each in opening.artifacts),
+        *(("not here", text) for text in plan_for(Mode.REHEARSAL).absent),
+        ("ledger", "the ledger is open"),
+    ]
+    assert printed(context).splitlines()[:3] == [
+        f"  exporting {opening.commit[:12]} twice",
+        f"  building with Python {OWN}, and with Python {OWN} again: there is no other here",
+        "  checking both with twine and check-wheel-contents",
+    ]
+
+
+def test_a_build_says_how_long_it_took(tiny: Repo) -> None:
+    """In milliseconds, by the clock it is handed."""
+    ticks = count()
+    context = replace(
+        context_with(tiny, replaying()),
+        now=lambda: NOW.replace(microsecond=0) + dt.timedelta(seconds=next(ticks)),
+    )
+    took = build.run("build", context).figures["took_ms"]
+    assert isinstance(took, int)
+    assert took >= 1000
+    assert took % 1000 == 0
 
 
 def test_a_rehearsal_of_the_workflow_opens_with_its_shards(tiny: Repo) -> None:
@@ -122,10 +149,18 @@ def test_two_pythons_are_used_where_two_are_here(
     monkeypatch.setattr(pythons, "found", lambda: {"3.11": "/somewhere/python3.11", OWN: sys.executable})
     monkeypatch.setenv("TTA_WHEELHOUSE", str(tmp_path))
     runner = replaying()
-    ledger = run(tiny, runner)
-    line = ledger.latest("build")
-    assert line is not None
-    assert line.figures["pythons"] == f"{OWN} 3.11"
+    context = context_with(tiny, runner)
+    report = build.run("build", context)
+    assert report.figures["pythons"] == f"{OWN} 3.11"
+    said = {each.what: each.found for each in report.checked}
+    assert said["built twice"] == f"2 folders, 2 umasks, 2 time zones, Python {OWN} and Python 3.11"
+    assert f"building with Python {OWN}, and with Python 3.11\n" in printed(context)
+    homes = [
+        home for home, words in zip(runner.homes, runner.ran, strict=True) if "77" in words or "uv" in words
+    ]
+    assert len(homes) == 3
+    assert len({*homes}) == 1
+    assert runner.homes[[("venv" in words) for words in runner.ran].index(True)] == homes[0]
     venv = next(words for words in runner.ran if "venv" in words)
     assert venv[0] == "/somewhere/python3.11"
     install = next(words for words in runner.ran if "uv" in words)
@@ -149,6 +184,58 @@ def test_a_byte_that_is_not_reproducible_names_its_member(tiny: Repo) -> None:
     assert "tiny_demo/inner/part.py differs from byte" in said
     assert "the second build from the sdist" in said
     assert folders(tiny) == []
+
+
+def test_every_difference_and_every_finding_is_shown_at_once(tiny: Repo) -> None:
+    """A person mends all of it in one go: one wheel, an sdist, their contents and what the checkers say."""
+    evil = {"tiny_demo/inner/part.py": b"evil = 1\n"}
+    more = {"tiny_demo-1.2.0/src/tiny_demo/untracked.py": b""}
+    runner = replaying(
+        {SDIST: repacked(SDIST, built().sdist, more)}, {WHEEL: repacked(WHEEL, built().wheel, evil)}
+    )
+    runner.builds["first"][WHEEL] = repacked(WHEEL, built().wheel)
+    runner.finds = {"twine": "no long description\n", "check_wheel_contents": "W009\n"}
+    with pytest.raises(Refused) as caught:
+        build.run("build", context_with(tiny, runner))
+    found = [(problem.rule, problem.where) for problem in caught.value.problems]
+    assert list(dict.fromkeys(found)) == [
+        ("build.same-bytes", SDIST),
+        ("build.same-bytes", WHEEL),
+        ("artefact.unexpected-member", f"{SDIST}: tiny_demo-1.2.0/src/tiny_demo/untracked.py"),
+        ("build.twine-check", "the artefacts"),
+        ("build.check-wheel-contents", WHEEL),
+    ]
+    assert [problem.what for problem in caught.value.problems[-2:]] == [
+        "twine check finds:\nno long description",
+        "check-wheel-contents finds:\nW009",
+    ]
+
+
+def test_a_wheel_of_the_second_build_alone_that_differs_is_refused(tiny: Repo) -> None:
+    """Though both wheels from the sdist are the first build's."""
+    runner = replaying(second={WHEEL: repacked(WHEEL, built().wheel)})
+    runner.from_sdist["second"] = {WHEEL: built().wheel}
+    with pytest.raises(Refused) as caught:
+        build.run("build", context_with(tiny, runner))
+    assert rules(caught.value.problems) == ["build.same-bytes"]
+    assert "(first: the first build, second: the second build)" in caught.value.problems[0].what
+
+
+def test_the_checkers_are_asked_strictly_and_nobodys_settings_reach_them(tiny: Repo) -> None:
+    """Each about the files of the first build, in a place of its own."""
+    runner = replaying()
+    run(tiny, runner)
+    (made,) = [
+        words[words.index("--outdir") + 1] for words in runner.ran if "--sdist" in words and "22" in words
+    ]
+    wheel, sdist = str(Path(made) / WHEEL), str(Path(made) / SDIST)
+    own = [sys.executable, "-I", "-m"]
+    checks = [words for words in runner.ran if words[:3] == own]
+    assert sorted(checks) == [
+        [*own, "check_wheel_contents", "--no-config", wheel],
+        [*own, "twine", "check", "--strict", wheel, sdist],
+    ]
+    assert "tta-build-" in made, "who finds it there must know whose it is"
 
 
 def test_an_sdist_that_is_not_reproducible_is_refused(tiny: Repo) -> None:
@@ -182,20 +269,6 @@ def test_a_build_that_leaves_something_else_is_refused(tiny: Repo) -> None:
     assert refused(tiny, replaying({"more.whl": b""})) == ["build.succeeds"]
 
 
-def test_the_checkers_findings_are_refusals(tiny: Repo, tmp_path: Path) -> None:
-    """twine and check-wheel-contents are run for real here, on files that neither takes."""
-    (tmp_path / "home-first").mkdir()
-    record = b"tiny_demo/a.pyc,,\ntiny_demo-1.2.0.dist-info/RECORD,,\n"
-    changes = {"tiny_demo/a.pyc": b"", "tiny_demo-1.2.0.dist-info/RECORD": record}
-    wheel, sdist = tmp_path / WHEEL, tmp_path / SDIST
-    wheel.write_bytes(repacked(WHEEL, built().wheel, changes))
-    sdist.write_bytes(b"no archive")
-    made = Made(made_in="here", sdist=sdist, wheel=wheel, wheel_from_sdist=wheel)
-    problems = build.tools_say(context_with(tiny), made, tmp_path)
-    assert rules(problems) == ["build.twine-check", "build.check-wheel-contents"]
-    assert "W001" in problems[1].what
-
-
 def test_a_changed_a_staged_and_an_untracked_file_are_refused_by_name(tiny: Repo) -> None:
     """What is built is a commit; an ignored file is nobody's business."""
     tiny.write("README.md", "changed\n")
@@ -222,7 +295,12 @@ def test_an_execute_bit_in_the_tree_is_refused(tiny: Repo) -> None:
 
 def test_a_release_needs_a_tag_two_pythons_and_says_all_of_it_at_once(tiny: Repo) -> None:
     """A person mends everything in one go."""
-    assert refused(tiny, options=Options(mode=Mode.RELEASE)) == ["build.two-pythons", "tag.given"]
+    with pytest.raises(Refused) as caught:
+        build.run("build", context_with(tiny, replaying(), Options(mode=Mode.RELEASE)))
+    assert rules(caught.value.problems) == ["build.two-pythons", "tag.given"]
+    alone, tagless = caught.value.problems
+    assert alone.remedy == f"install one of {', '.join(each for each in pythons.SUPPORTED if each != OWN)}"
+    assert (tagless.where, tagless.remedy) == ("--tag", "`nox -s build -- --mode release --tag v1.2.0`")
 
 
 def test_a_tag_and_the_changelog_are_judged_when_a_tag_is_given(tiny: Repo) -> None:
@@ -240,7 +318,10 @@ def test_a_signed_tag_with_its_dated_section_is_built(tiny: Repo) -> None:
     tiny.push()
     tag_object = tiny.sign("v1.2.0")
     log = {SDIST: repacked(SDIST, built().sdist, {"tiny_demo-1.2.0/CHANGELOG.md": DATED.encode()})}
-    ledger = run(tiny, replaying(log), Options(tag="v1.2.0"))
+    report = build.run("build", context_with(tiny, replaying(log), Options(tag="v1.2.0")))
+    told = f"v1.2.0, signed by {SIGNER}, on origin/main; the changelog has its dated section"
+    assert {each.what: each.found for each in report.checked}["tag, changelog"] == told
+    ledger = Ledger.read(tiny.root / "ledger")
     assert (ledger.opening.tag, ledger.opening.tag_object) == ("v1.2.0", tag_object)
     # A week later the same release goes on; a new one would be refused for its date.
     late = NOW + dt.timedelta(days=7)
@@ -249,19 +330,46 @@ def test_a_signed_tag_with_its_dated_section_is_built(tiny: Repo) -> None:
     assert refused(tiny, replaying(log), Options(tag="v1.2.0"), now=late) == ["changelog.dated"]
 
 
-@pytest.mark.parametrize("lock", ["", "hatchling==0.1\nbuild==0.1\n"])
-def test_tools_that_the_lock_does_not_pin_are_refused(tiny: Repo, lock: str) -> None:
+def test_a_tag_that_is_not_here_is_judged_by_today(tiny: Repo) -> None:
+    """A ledger of no tag does not lend it the day on which it was opened."""
+    tiny.write("CHANGELOG.md", DATED)
+    tiny.commit()
+    log = {SDIST: repacked(SDIST, built().sdist, {"tiny_demo-1.2.0/CHANGELOG.md": DATED.encode()})}
+    run(tiny, replaying(log))
+    late = NOW + dt.timedelta(days=7)
+    assert "changelog.dated" in refused(tiny, replaying(log), Options(tag="v1.2.0"), now=late)
+
+
+def test_a_checkout_without_a_changelog_has_no_section(tiny: Repo) -> None:
+    """A sentence, no traceback."""
+    (tiny.root / "CHANGELOG.md").unlink()
+    tiny.commit()
+    assert "changelog.has-version" in refused(tiny, options=Options(tag="v1.2.0"))
+
+
+@pytest.mark.parametrize(
+    ("lock", "pins"), [("", "not at all"), ("hatchling==0.1\nbuild==0.1\n", "0.1")], ids=["nothing", "others"]
+)
+def test_tools_that_the_lock_does_not_pin_are_refused(tiny: Repo, lock: str, pins: str) -> None:
     """Another version of the backend makes other bytes."""
     tiny.write(build.LOCK, lock)
     tiny.commit()
-    assert refused(tiny) == ["build.locked", "build.locked"]
+    with pytest.raises(Refused) as caught:
+        build.run("build", context_with(tiny, replaying()))
+    assert [(problem.rule, problem.where, problem.what) for problem in caught.value.problems] == [
+        ("build.locked", build.LOCK, f"pins {name} {pins}, this environment has {version(name)}")
+        for name in ("build", "hatchling")
+    ]
 
 
 def test_a_missing_lock_is_refused(tiny: Repo) -> None:
     """No lock, no release."""
     (tiny.root / build.LOCK).unlink()
     tiny.commit()
-    assert refused(tiny) == ["build.locked"]
+    with pytest.raises(Refused) as caught:
+        build.run("build", context_with(tiny, replaying()))
+    assert rules(caught.value.problems) == ["build.locked"]
+    assert (caught.value.problems[0].where, caught.value.problems[0].what) == (build.LOCK, "does not exist")
 
 
 def test_a_lock_without_the_backend_names_no_backend() -> None:
@@ -270,12 +378,15 @@ def test_a_lock_without_the_backend_names_no_backend() -> None:
     with pytest.raises(Refused) as caught:
         build.backend("a==1\n")
     assert rules(caught.value.problems) == ["build.locked"]
+    assert caught.value.problems[0].what == "does not pin hatchling"
 
 
 def test_the_same_commit_again_compares_and_records_nothing_twice(tiny: Repo) -> None:
     """A second run is a check; `--again` adds a line."""
     first = run(tiny)
-    again = run(tiny)
+    report = build.run("build", context_with(tiny, replaying()))
+    assert report.sentence.endswith(", the same bytes as the ledger's")
+    again = Ledger.read(tiny.root / "ledger")
     assert (again.genesis, [line.stage for line in again.lines]) == (first.genesis, ["build"])
     assert [line.stage for line in run(tiny, options=Options(again=True)).lines] == ["build", "build"]
 
@@ -286,7 +397,10 @@ def test_other_bytes_of_the_same_commit_are_refused_and_named(tiny: Repo) -> Non
     before = (tiny.root / "dist" / WHEEL).read_bytes()
     assert set(refused(tiny, replaying({WHEEL: repacked(WHEEL, built().wheel)}))) == {"build.same-bytes"}
     assert (tiny.root / "dist" / WHEEL).read_bytes() == before
-    assert not Ledger.read(tiny.root / "ledger").passed("build"), "an older pass counts no more"
+    line = Ledger.read(tiny.root / "ledger").latest("build")
+    assert line is not None
+    assert line.outcome is Outcome.FAILED, "an older pass counts no more"
+    assert line.figures == {"problems": 2}
     assert run(tiny).passed("build")
 
 
@@ -307,7 +421,9 @@ def test_another_commit_sets_both_folders_aside_once_it_is_built(tiny: Repo) -> 
     bad = repacked(WHEEL, built().wheel, {"tiny_demo/inner/part.py": b"evil = 1\n"})
     assert "artefact.member-bytes" in refused(tiny, replaying({WHEEL: bad}))
     assert folders(tiny) == ["dist", "ledger"]
-    second = run(tiny)
+    report = build.run("build", context_with(tiny, replaying()))
+    assert report.sentence.endswith(", the ledger of another commit is set aside, a new one is open")
+    second = Ledger.read(tiny.root / "ledger")
     label = first.opening.commit[:12]
     assert folders(tiny) == ["dist", "ledger", f"ledger.{label}"], "the same bytes stay where they are"
     assert Ledger.read(tiny.root / f"ledger.{label}").genesis == first.genesis
