@@ -23,6 +23,7 @@ from release.simple import AGAIN, Listed, Listing
 from tests.release.ledger_support import COMMIT, create
 from tests.release.publish_support import PUBLISHER
 from tests.release.repo_support import context_on, printed
+from tests.release.runner_support import Call, Double
 
 FILES = {"demo-0.1.0-py3-none-any.whl": b"wheel", "demo-0.1.0.tar.gz": b"sdist"}
 TOOLS = {name: version(name) for name in ("twine", "pypi-attestations", "sigstore")}
@@ -31,7 +32,7 @@ TESTPYPI, PYPI = INDEXES[IndexName.TESTPYPI], INDEXES[IndexName.PYPI]
 
 
 @dataclass(slots=True, kw_only=True)
-class Played:
+class Played(Double):
     """An upload where index, signer and twine are played, on a real ledger and real files."""
 
     root: Path
@@ -56,26 +57,16 @@ class Played:
     sent: dict[str, bytes] = field(default_factory=dict[str, bytes])
     """What stood in the files that twine was handed."""
 
-    def __call__(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        cwd: Path,
-        env: Mapping[str, str] | None = None,
-        show: bool = False,
-        timeout_s: float | None = None,
-    ) -> Finished:
-        words = [os.fspath(word) for word in argv]
+    def answer(self, call: Call) -> Finished:
+        words = call.words
         if words[0] == "git":
-            answer = f"{COMMIT}\n" if "rev-parse" in words else ""
-            return Finished(argv=words, code=0, stdout=answer, stderr="", took_ms=1)
+            return call.ended(said=f"{COMMIT}\n" if "rev-parse" in words else "")
         self.twine.append(words)
-        self.given.append((cwd, env or {}, show, timeout_s))
+        self.given.append((call.cwd, call.env, call.show, call.timeout_s))
         config = next(word for word in words if word.startswith("--config-file="))
         assert Path(config.partition("=")[2]).read_bytes() == b""
         self.sent |= {Path(word).name: Path(word).read_bytes() for word in words[words.index(config) + 1 :]}
-        code, said = self.ends
-        return Finished(argv=words, code=code, stdout=said, stderr="", took_ms=41)
+        return call.ended(*self.ends, took_ms=41)
 
     def client(self, index: Index) -> "Client":
         return Client(index, self)

@@ -23,6 +23,7 @@ from release.gates.mutation.verdicts import Measured
 from release.model import Refused
 from release.runner import Finished
 from tests.release.gates.mutation.support import PYPROJECT, TREE, Machine, context_of, name_of
+from tests.release.runner_support import Call
 
 A, B, C, LONELY = "release/a.py", "release/b.py", "src/pkg/c.py", "release/untested.py"
 MODULES = [A, B, LONELY, C]
@@ -35,18 +36,10 @@ class Watched(Machine):
     words: list[list[str]] = field(default_factory=list[list[str]])
     folders: list[Path] = field(default_factory=list[Path])
 
-    def __call__(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        cwd: Path,
-        env: Mapping[str, str] | None = None,
-        show: bool = False,
-        timeout_s: float | None = None,
-    ) -> Finished:
-        self.words.append([os.fspath(word) for word in argv])
-        self.folders.append(cwd)
-        return super().__call__(argv, cwd=cwd, env=env, show=show, timeout_s=timeout_s)
+    def answer(self, call: Call) -> Finished:
+        self.words.append(call.words)
+        self.folders.append(call.cwd)
+        return super().answer(call)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import importlib.metadata
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +25,7 @@ from release.runner import Finished
 from tests.release.gates.mutation.support import TREE, Machine, context_of, name_of, with_floors
 from tests.release.ledger_support import opening
 from tests.release.repo_support import NOW
+from tests.release.runner_support import Call
 
 A, B, C, LONELY = "release/a.py", "release/b.py", "src/pkg/c.py", "release/untested.py"
 REMOTE, LOCAL = "refs/remotes/origin/main", "refs/heads/main"
@@ -45,27 +46,17 @@ class Alone(Machine):
     answers: dict[str, str] = field(default_factory=dict[str, str])
     """Words -> what git prints; it fails at all others but `ls-files`."""
 
-    def __call__(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        cwd: Path,
-        env: Mapping[str, str] | None = None,
-        show: bool = False,
-        timeout_s: float | None = None,
-    ) -> Finished:
-        words = [os.fspath(word) for word in argv]
-        if words[0] != "git":
-            return super().__call__(argv, cwd=cwd, env=env, show=show, timeout_s=timeout_s)
-        asked = " ".join(words[1:])
+    def answer(self, call: Call) -> Finished:
+        if call.words[0] != "git":
+            return super().answer(call)
+        asked = " ".join(call.words[1:])
         said = self.answers.get(asked)
         if asked == "ls-files -z --cached --others --exclude-standard":
             names = [path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file()]
             said = "\0".join(
                 name.as_posix() for name in names if name.parts[0] not in ("report", "ledger", "mutants")
             )
-        code = 128 if said is None else 0
-        return Finished(argv=words, code=code, stdout=said or "", stderr="", took_ms=1)
+        return call.ended(128 if said is None else 0, said or "")
 
 
 @pytest.fixture(autouse=True)
