@@ -165,7 +165,7 @@ class Built:
 
 @functools.cache
 def built() -> Built:
-    """Built once in a process, by the backend itself; `test_build_for_real` has what the front end adds: nothing."""
+    """Built once in a process, by the backend itself: `test_build_for_real` has the front end add nothing."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         tree, out = exported(FILES, Path(name) / "tree"), Path(name) / "out"
         out.mkdir()
