@@ -319,9 +319,13 @@ def test_a_sample_makes_and_runs_little_and_remembers_nothing(
     """Whole functions of few lines, few mutants, in silence, with an end for each module."""
     clock(monkeypatch, lambda: 1000.0)
     machine = Machine()
-    found = place.measure(machine, SAMPLE, modules=[A, C])
+    made, _ = place.begin(machine, SAMPLE, modules=[A, C])
+    found = {each.module: each for each in made.measure()}
     generate, *judges = machine.jobs
-    assert [each["lines"] for each in generate["modules"]] == [[1, 2], [1, 2]]
+    assert generate["modules"] == [
+        {"path": module, "lines": [1, 2], "out": str(made.kept.generated(module, TREE[module], [1, 2]))}
+        for module in (A, C)
+    ]
     assert generate["show"] is False
     assert [(job["until"], job["timeout_s"]) for job in judges] == [(1100.0, 20.0)] * 2
     assert machine.modules == [A, C]
@@ -376,11 +380,48 @@ def test_a_sample_turns_to_other_modules_in_its_time(place: Place, monkeypatch: 
     assert [each.module for each in made.measure()] == [A]
 
 
+def test_each_modules_functions_are_chosen_by_the_seed_and_its_name(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Modules that are alike show different functions."""
+    clock(monkeypatch, lambda: 1000.0)
+    seeds: list[str] = []
+
+    def lines(source: str, *, seed: str) -> list[int]:
+        assert source in TREE.values()
+        seeds.append(seed)
+        return [1, 2]
+
+    monkeypatch.setattr(campaign, "sampled_lines", lines)
+    place.measure(Machine(), SAMPLE, modules=[A, C])
+    assert seeds == [f"seed {A}", f"seed {C}"]
+
+
+def test_a_sample_that_judged_something_gives_no_more_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where making the next mutants took all that was left, they are not run."""
+    monkeypatch.setattr(campaign, "SAMPLE_BATCH", 1)
+    now = [1000.0]
+    clock(monkeypatch, lambda: now[0])
+    machine = Machine()
+    generate = machine._generate
+
+    def slowly(job: dict[str, list[dict[str, str]]]) -> tuple[int, str]:
+        now[0] += 60.0
+        return generate(job)
+
+    monkeypatch.setattr(machine, "_generate", slowly)
+    found = place.measure(machine, SAMPLE, modules=[A, C])
+    assert len(found[A].verdicts) == 2
+    assert found[C].verdicts == {}
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_sample_that_judged_nothing_tries_on(
     place: Place, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    """Four times at most; each try has five seconds at least, which count from when its mutants were made."""
+    """So many times as it may, and then no more: here each look at the clock takes longer than all its time."""
     monkeypatch.setattr(campaign, "SAMPLE_BATCH", batch)
     monkeypatch.setattr(campaign, "SAMPLE_TRIES", 2)
     ticks = itertools.count(1000.0, 200.0)
@@ -429,7 +470,7 @@ def test_a_sample_takes_modules_below_each_root_in_turn() -> None:
     """Of those that few files judge, in an order that the seed decides."""
     tests = {
         "release/one.py": 1,
-        "release/two.py": 3,
+        "release/deep/two.py": 3,
         "release/many.py": 4,
         "release/none.py": 0,
         "src/p/six.py": 1,
@@ -437,11 +478,11 @@ def test_a_sample_takes_modules_below_each_root_in_turn() -> None:
     graph = tree_of(tests=tests)
     orders = {tuple(sampled_modules(graph, [*tests], seed=seed)) for seed in "abcdefgh"}
     assert orders == {
-        ("release/one.py", "src/p/six.py", "release/two.py"),
-        ("release/two.py", "src/p/six.py", "release/one.py"),
+        ("release/one.py", "src/p/six.py", "release/deep/two.py"),
+        ("release/deep/two.py", "src/p/six.py", "release/one.py"),
     }
     bare = Graph.of({**graph.sources, "release/one.py": "ONE = 1\n"})
-    assert sampled_modules(bare, [*tests], seed="a") == ["release/two.py", "src/p/six.py"]
+    assert sampled_modules(bare, [*tests], seed="a") == ["release/deep/two.py", "src/p/six.py"]
 
 
 def test_a_sample_fills_its_lines_with_whole_functions() -> None:
