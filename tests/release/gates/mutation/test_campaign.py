@@ -6,10 +6,13 @@ import itertools
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -282,6 +285,38 @@ def test_each_module_says_its_counts(place: Place, monkeypatch: pytest.MonkeyPat
     assert "  release/a.py: none judged, 1.2 s\n" in output.getvalue()
 
 
+def test_a_long_run_says_how_far_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every quarter of a minute; a module that is still being judged counts by its answers so far."""
+    now, turns = [1000.0], itertools.count()
+    reached, go = threading.Event(), threading.Event()
+    clock = SimpleNamespace(time=lambda: 0.0, monotonic=lambda: now[0])
+    monkeypatch.setattr(campaign, "time", clock)
+
+    def judging() -> None:
+        if next(turns) == 1:
+            answer = {"kind": "mutant", "name": name_of(B, 1), "code": 1}
+            results = made.scratch / "slot-0/results.jsonl"
+            results.write_text(f"{json.dumps(answer)}\n", encoding="utf-8")
+            reached.set()
+            assert go.wait(10), "the run does not wait for its second module"
+
+    def wait(running: set[Any], *, timeout: float, return_when: str) -> tuple[set[Any], set[Any]]:
+        assert (timeout, return_when) == (1, futures.FIRST_COMPLETED)
+        if reached.is_set():
+            go.set()
+        over, left = futures.wait(running, return_when=return_when)
+        if not go.is_set():
+            assert reached.wait(10), "the second module is not begun behind the first"
+        now[0] += 14.9 if go.is_set() else 15.0
+        return over, left
+
+    monkeypatch.setattr(campaign, "futures", SimpleNamespace(**vars(futures) | {"wait": wait}))
+    made, output = place.begin(Machine(during=judging), modules=[A, B, C])
+    made.measure()
+    said = [line for line in output.getvalue().splitlines() if "judged after" in line]
+    assert said == ["  3 of 6 mutants judged after 15 s"]
+
+
 def test_a_run_that_ends_early_stops_its_drivers_and_keeps_the_answers(place: Place) -> None:
     """Drivers that still run look at one file; what was answered counts for the next run."""
 
@@ -421,7 +456,7 @@ def test_a_sample_that_judged_something_gives_no_more_time(
 def test_a_sample_that_judged_nothing_tries_on(
     place: Place, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    """So many times as it may, and then no more: here each look at the clock takes longer than all its time."""
+    """As often as it may, and then no more: here each look at the clock takes longer than its time."""
     monkeypatch.setattr(campaign, "SAMPLE_BATCH", batch)
     monkeypatch.setattr(campaign, "SAMPLE_TRIES", 2)
     ticks = itertools.count(1000.0, 200.0)

@@ -1,17 +1,11 @@
-"""The gate's rare turns: a long run's progress, a sample's end between modules, a tree without a main."""
+"""The gate's rare turns: a tree without a main branch, and one where every module has its floor."""
 
-import itertools
-import os
-import re
 import subprocess
-import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from release.context import Options
-from release.gates.mutation import campaign, stage
+from release.gates.mutation import stage
 from release.model import Kind, Refused
 from tests.release.gates.mutation.support import Machine, context_of, project, with_floors
 
@@ -20,46 +14,6 @@ from tests.release.gates.mutation.support import Machine, context_of, project, w
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """mutmut is a stand-in."""
     monkeypatch.setattr(stage, "mutmut_version", lambda: "3.8.1")
-
-
-def test_a_long_run_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody watches a silent hour; modules that are still being judged count by their answers so far."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(campaign, "PROGRESS_S", 0.0)
-    said, turns = threading.Event(), itertools.count()
-
-    def held() -> None:
-        if next(turns):
-            assert said.wait(60), "nothing was said while two modules were waiting"
-
-    context, output = context_of(project(tmp_path), Machine(during=held))
-    show = context.console.print
-
-    def heard(*words: object, **settings: bool) -> None:
-        show(*words, **settings)  # type: ignore[arg-type] # handed on as they are
-        if "mutants judged after" in output.getvalue():
-            said.set()
-
-    monkeypatch.setattr(context.console, "print", heard)
-    assert stage.run("mutation", context).kind is Kind.DONE
-    assert re.search(r"^  2 of 6 mutants judged after \d+ s$", output.getvalue(), re.MULTILINE)
-
-
-def test_a_sample_that_is_over_begins_no_further_module(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What waits for a copy of the tree then is left out, and no words are made about it."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    now = [0.0]
-    monkeypatch.setattr(
-        campaign, "time", SimpleNamespace(time=lambda: now[0], monotonic=itertools.count().__next__)
-    )
-    machine = Machine(during=lambda: now.insert(0, 10_000.0))
-    context, output = context_of(project(tmp_path), machine, Options(sample=600))
-    assert stage.run("mutation", context).kind is Kind.DONE
-    (judged,) = machine.modules
-    told = [line for line in output.getvalue().splitlines() if line.startswith(("  release/", "  src/"))]
-    assert [line.split(":")[0].strip() for line in told] == [judged]
 
 
 def test_a_tree_without_a_main_branch_has_no_floors_to_fall_below(tmp_path: Path) -> None:
