@@ -14,7 +14,7 @@ import pytest
 
 from release.context import Context, Options
 from release.gates.mutation import stage
-from release.gates.mutation.campaign import Campaign, Part, Scope
+from release.gates.mutation.campaign import Campaign, Part, Scope, sampled_modules
 from release.gates.mutation.floors import FLOORS
 from release.gates.mutation.mutants import Shard
 from release.gates.mutation.scratch import outside
@@ -90,6 +90,13 @@ def refused(alone: Alone, options: Options | None = None) -> list[Problem]:
 
 def measured(alone: Alone) -> dict[str, Any]:
     return json.loads((alone.root / "report/mutation.json").read_text(encoding="utf-8"))
+
+
+def explained(alone: Alone, becomes: str, more: str = "") -> None:
+    """Write an explanation of a mutant of the first module, and what else is to stand behind it."""
+    entry = f'module = "{A}"\nfunction = "make"\nwas = "return 1"\nbecomes = "{becomes}"\n'
+    text = f'[[survivor]]\n{entry}kind = "equivalent"\nreason = "so"\n{more}'
+    (alone.root / SURVIVORS).write_text(text, encoding="utf-8")
 
 
 def judged(alone: Alone) -> list[str]:
@@ -181,8 +188,7 @@ class Recorded:
         return self.ledger
 
     def done(self, ledger: Ledger | None, stage: str, leg: str, *, again: bool) -> bool:
-        assert ledger is self.ledger or ledger is None
-        self.asked.append((stage, leg, again))
+        self.asked.extend([ledger, (stage, leg, again)])
         return self.passed
 
     def record(
@@ -220,7 +226,7 @@ def test_what_passed_is_recorded(
     alone.answers["rev-parse --verify --quiet HEAD^{tree}"] = "f" * 40
     report = ran(alone, options)
     assert recorded.lines == [("mutation", leg, report, outcome)]
-    assert recorded.asked == [alone.root, ("mutation", leg, options.again)]
+    assert recorded.asked == [alone.root, recorded.ledger, ("mutation", leg, options.again)]
 
 
 @pytest.mark.parametrize("options", [Options(changed=True), Options(only=(A,))])
@@ -229,7 +235,7 @@ def test_what_is_for_a_person_asks_no_ledger(alone: Alone, recorded: Recorded, o
     alone.answers |= {BOTH: LOCAL, f"merge-base {LOCAL} HEAD": "0" * 40}
     alone.answers |= {f"diff --name-only -z {'0' * 40} --": A, OTHERS: ""}
     ran(alone, options)
-    assert (recorded.asked, recorded.lines) == ([("mutation", "all", False)], [])
+    assert (recorded.asked, recorded.lines) == ([None, ("mutation", "all", False)], [])
 
 
 OTHERS = "ls-files -z --others --exclude-standard"
@@ -252,7 +258,7 @@ def test_what_was_refused_is_recorded_as_failed(alone: Alone, recorded: Recorded
     failed = Report(kind=Kind.REFUSED, sentence="", figures={"problems": len(problems)})
     assert line == ("mutation", "all", failed, Outcome.FAILED)
     recorded.ledger = None
-    refused(alone)
+    assert [problem.rule for problem in refused(alone, Options(only=(A,)))] == ["mutation.baseline-is-green"]
     assert len(recorded.lines) == 1
 
 
@@ -272,9 +278,11 @@ def test_the_report_and_its_file_say_what_was_measured(alone: Alone, monkeypatch
     ticks = itertools.count(step=2.0)
     monkeypatch.setattr(stage, "time", SimpleNamespace(monotonic=ticks.__next__))
     with_floors(alone.root, {A: 100}, estimated={C: 50})
+    explained(alone, "return 7")
+    alone.codes[name_of(A, 2)] = 0
     report = ran(alone, Options(shard="1/1"))
     noticed, without = report.sentence.split("; ")
-    assert noticed == "6 of 8 mutants noticed (75.00 %), shard, 2 s"
+    assert noticed == "5 of 8 mutants noticed (62.50 %), shard, 2 s"
     assert without == "2 modules have no floor of their own yet"
     assert report.tools["mutmut"] == "3.8.1"
     found = measured(alone)
@@ -282,17 +290,17 @@ def test_the_report_and_its_file_say_what_was_measured(alone: Alone, monkeypatch
     assert (found["mutmut"], found["took_ms"]) == ("3.8.1", 2000)
     assert list(found["without_floor"]) == [B, LONELY]
     assert judged(alone) == [A, B, LONELY, C]
+    assert [found["modules"][module]["floor"] for module in (A, C)] == [100, None]
+    assert [each["explained"] for each in found["modules"][A]["unnoticed"]] == [True]
+    assert report.checked[0].found == "1 of 2 noticed, 1 survived, 0 no test (floor 100 %, reached 100 %)"
+    assert report.figures["unexplained"] == 2
 
 
 def test_every_problem_is_told_under_the_table(alone: Alone) -> None:
     """What is wrong with the files, with the floors, with explanations, and with the modules."""
     with_floors(alone.root, {A: 100}, tail="[other]\n")
     (alone.root / "release/new.py").write_text("def fresh():\n    return 1\n", encoding="utf-8")
-    (alone.root / SURVIVORS).write_text(
-        '[[survivor]]\nmodule = "release/a.py"\nfunction = "make"\nwas = "return 1"\nbecomes = "return 8"\n'
-        'kind = "equivalent"\nreason = "so"\n[[survivor]]\nmodule = 3\n',
-        encoding="utf-8",
-    )
+    explained(alone, "return 8", "[[survivor]]\nmodule = 3\n")
     alone.answers[f"cat-file blob {LOCAL}:{FLOORS}"] = f'[floors]\n"{B}" = 30\n'
     alone.codes[name_of(A, 1)] = 0
     context, output = context_of(alone.root, alone)
@@ -312,15 +320,13 @@ def test_every_problem_is_told_under_the_table(alone: Alone) -> None:
 
 
 def test_a_sample_judges_no_explanation(alone: Alone) -> None:
-    """A mutant that it does not run may still need its own."""
+    """A mutant that it does not run may still need its own; nor do a few functions hold a module's floor."""
     alone.answers["rev-parse --verify --quiet HEAD^{tree}"] = "f" * 40
-    (alone.root / SURVIVORS).write_text(
-        '[[survivor]]\nmodule = "release/a.py"\nfunction = "make"\nwas = "return 1"\nbecomes = "return 8"\n'
-        'kind = "equivalent"\nreason = "so"\n',
-        encoding="utf-8",
-    )
+    explained(alone, "return 8")
+    with_floors(alone.root, {A: 90}, {A: 1})
+    alone.codes[name_of(A, 2)] = 0
     assert ran(alone, Options(sample=600)).kind is Kind.DONE
-    assert [problem.rule for problem in refused(alone)] == ["mutation.explanation-fits"]
+    assert [problem.rule for problem in refused(alone)] == ["mutation.explanation-fits", "mutation.floor"]
 
 
 @pytest.mark.parametrize(
@@ -476,8 +482,8 @@ def test_a_samples_campaign_takes_the_commits_tree_for_its_seed(
     made = planned(alone, Options(sample=600), monkeypatch)
     assert (made.seed, made.outside) == ("f" * 40, "")
     assert made.kept.folder == made.scratch / "kept"
-    assert sorted(made.modules) == [A, B, C]
-    assert {name.partition("/")[0] for name in made.modules[:2]} == {"release", "src"}
+    modules = sampled_modules(made.graph, [A, B, LONELY, C], seed="f" * 40)
+    assert made.modules == modules != sampled_modules(made.graph, [A, B, LONELY, C], seed="")
 
 
 def test_a_tree_without_files_of_floors_has_none(alone: Alone) -> None:
