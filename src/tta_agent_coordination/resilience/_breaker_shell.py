@@ -253,7 +253,7 @@ class BreakerShell:
     async def reset(self) -> None:
         """Close at once here, and for everybody by the time this returns; clear the count."""
         self._decide(core.Cleared())
-        for _ in range(ATTEMPTS if self.link is not None else 0):
+        for _ in range(ATTEMPTS):
             reply = await self._ask(
                 scripts.breaker_reset(self._keys, generation=self.view.generation, **self._timing())
             )
