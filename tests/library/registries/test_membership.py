@@ -27,8 +27,7 @@ from tta_agent_coordination.testing import ManualClock
 class Wire:
     """What one registry writes: noted by script, held back, or refused."""
 
-    def __init__(self, registry: RedisAgentRegistry) -> None:
-        self.registry = registry
+    def __init__(self) -> None:
         self.sent: list[str] = []
         self.held = asyncio.Event()
         self._hold, self._go_on = "", asyncio.Event()
@@ -72,9 +71,12 @@ async def wired(registry: RedisAgentRegistry) -> AsyncGenerator[Wire]:
     """Stand between a registry and the store for the length of a block; the server knows the scripts."""
     for each in WRITES:
         await registry._redis.execute_command("SCRIPT LOAD", load(each).text)
-    wire = Wire(registry)
+    wire = Wire()
     with intercept(registry._redis, wire.around):
-        yield wire
+        try:
+            yield wire
+        finally:
+            wire.let_go()
 
 
 async def turns() -> None:

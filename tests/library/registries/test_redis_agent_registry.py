@@ -153,9 +153,10 @@ async def test_deleting_waits_for_a_registration_that_is_on_its_way(make_registr
         deleting = asyncio.create_task(registry._delete(ONE))
         for _ in range(20):
             await asyncio.sleep(0)
-        assert writes == 2
+        seen = writes
         go_on.set()
         await deleting
+        assert seen == 2
     assert await registry.list_registered() == []
 
 

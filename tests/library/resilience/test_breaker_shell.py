@@ -283,6 +283,7 @@ async def test_verdict_and_free_slot_are_told_in_the_same_turn(clock: ManualCloc
     shell = shell_on(clock, store)
     probe = Admission(ticket=Ticket(epoch=0), probe="p", generation=4)
     shell.abandon(probe)
+    assert store.asked == ["breaker_result"]
     concluding = asyncio.create_task(shell.conclude(probe, Verdict.OK))
     await asyncio.sleep(0)
     told = [
@@ -424,11 +425,12 @@ async def test_answer_from_before_the_clock_was_set_back_is_believed(clock: Manu
 
 
 async def test_look_is_due_a_second_after_the_last(clock: ManualClock) -> None:
-    """Broken: every call starts a look of its own."""
+    """Broken: every call starts a look of its own, or sends it before it goes on."""
     store = Store()
     shell = shell_on(clock, store)
     shell.look_again()
     assert shell.look_due == START + LOOK_INTERVAL_S
+    assert store.asked == [], "whoever calls does not wait for it"
     await shell.close()
     assert store.asked == ["breaker_read"]
     shell.link = None
