@@ -150,7 +150,8 @@ def provenance_problem(
         provenance = Provenance.model_validate_json(served)
     except ValidationError as error:
         first = error.errors()[0]
-        return f"is no provenance: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        place = ".".join(map(str, first["loc"]))
+        return f"is no provenance: {place and f'{place}: '}{first['msg']}"
     bundles = provenance.attestation_bundles
     if not bundles or not all(bundle.attestations for bundle in bundles):
         return "holds no attestation"
