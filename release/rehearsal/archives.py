@@ -53,6 +53,8 @@ RATIO_FROM = 64 << 20
 _EOCD = struct.Struct("<4s4H2LH")
 _CENTRAL = struct.Struct("<4s4B4HL2L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
+_LOCATOR_SIZE = 20
+"""Of what points to a zip64 directory, right before the last record."""
 _STREAMED = 0x08
 _DESCRIPTOR_SIZES = (12, 16)
 _REBUILD = "build the file anew with a current backend, and upload what it wrote"
@@ -130,6 +132,9 @@ def _ambiguities(data: bytes) -> Iterator[str]:
     signature, disk, start_disk, here, count, size, offset, comment = _EOCD.unpack_from(data, end_at)
     if signature != b"PK\x05\x06" or comment or disk or start_disk or here != count:
         yield "its directory does not end at the file's end"
+        return
+    if data[end_at - _LOCATOR_SIZE :].startswith(b"PK\x06\x07"):
+        yield "it has a second directory, which only readers of zip64 see"
         return
     if offset + size != end_at:
         yield "there are bytes between its directory and its end"

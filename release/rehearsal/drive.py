@@ -85,16 +85,13 @@ def run(stage: str, context: Context) -> Report:
     del stage
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="tta-rehearsal-"))
-    arrived = False
     try:
         with ExitStack() as stack:
             report = _rehearsed(_begin(context, folder, stack), began)
-        arrived = True
-    finally:
-        if arrived:
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            context.console.print(f"\nThe scratch folder is left for a look: {folder}")
+    except BaseException:
+        context.console.print(f"\nThe scratch folder is left for a look: {folder}")
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
     return report
 
 

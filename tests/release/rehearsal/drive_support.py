@@ -212,14 +212,14 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
             self.root = root
 
         def head(self) -> str:
-            return HEAD if self.root == it.root else RELEASED
+            return {it.root: HEAD, it.scratch / "clone": RELEASED}[self.root]
 
         def dirty(self) -> list[str]:
             assert self.root == it.root
             return it.dirty
 
         def tags(self) -> frozenset[str]:
-            assert self.root != it.root
+            assert self.root == it.scratch / "clone"
             return frozenset()
 
     def child_environment(base: Mapping[str, str], **given: object) -> dict[str, str]:
@@ -232,7 +232,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
 
     def table(name: str, *given: object) -> Table:
         it.note(name, *given)
-        made = Table(title=f"{name} [b]{'x' * 100}")
+        made = Table(title=name)
         made.add_column(f"[i]{'y' * 100}")
         return made
 

@@ -73,6 +73,7 @@ def test_fast_leaves_no_python_out_where_it_cannot(
         played.plan = replace(PLAN, legs={**PLAN.legs, "test": ("3.12",)})
     report = drive.run("rehearse", played.context(FAST))
     assert played.sessions() == WHOLE
+    assert played.runs[0][0][7:] == [*dict.fromkeys(WHOLE)]
     assert not_shown(report) == [*PLAN.absent]
 
 
@@ -108,6 +109,14 @@ def test_fast_takes_over_what_the_own_ledger_has_proved(played: Stand) -> None:
         assert ledger.opening.commit == RELEASED
         assert (stage, leg, outcome) == (each.stage, each.leg, each.outcome)
         assert report == Report(kind=Kind.DONE, sentence="", figures=each.figures, tools=each.tools)
+
+
+def test_tests_that_were_taken_over_hide_no_python(played: Stand) -> None:
+    """They ran on all of them, even where nothing else was taken over."""
+    played.reused = TESTS
+    report = drive.run("rehearse", played.context(FAST))
+    assert played.sessions() == [each for each in WHOLE if not each.startswith("test-")]
+    assert not_shown(report) == [*PLAN.absent]
 
 
 def test_what_was_taken_over_stands_behind_the_build(played: Stand) -> None:

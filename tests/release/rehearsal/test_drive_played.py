@@ -2,7 +2,10 @@
 
 import io
 import os
+import shutil
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +13,10 @@ import pytest
 from rich.console import Console
 
 from release.model import Kind, Refused
+from release.publisher import PublisherFacts
 from release.rehearsal import drive
 from release.rehearsal.summary import Ran
+from release.rehearsal.world import World
 from release.signing.check import TRUST
 from tests.release.rehearsal import drive_support
 from tests.release.rehearsal.drive_support import (
@@ -71,6 +76,7 @@ def test_jobs_that_upload_get_a_grant_and_jobs_that_look_at_signatures_a_trust_r
     ]
     granted = {name: played.env(name)[GRANT] for name in WHOLE if GRANT in played.env(name)}
     assert granted == {"testpypi": "testpypi", "pypi": "releases"}
+    assert played.env("pypi").keys() == {*played.env("lint"), GRANT, TRUST}
     trusting = {name: Path(played.env(name)[TRUST]).name for name in WHOLE if TRUST in played.env(name)}
     assert trusting == dict.fromkeys(("pypi", "verify"), "trust.json")
 
@@ -146,8 +152,15 @@ def test_what_is_shown_while_it_runs(played: Stand) -> None:
         "rehearsed",
     ]
     assert "  warm after 1.0 s; nothing from here on needs a network" in lines
-    for title in ("stage_table [b]", "digest_table [b]"):
-        assert f"{title}{'x' * 100}" in " ".join(printed(context).split()), "no log is 80 columns wide"
+    assert printed(context).index("stage_table") < printed(context).index("digest_table")
+
+
+def test_a_log_is_wide_enough_for_a_digest_on_each_index(played: Stand) -> None:
+    """A folded one cannot be searched for; other lines are as wide as the log."""
+    kept = io.StringIO()
+    own = Console(file=kept, width=60, markup=False)
+    drive.run("rehearse", replace(played.context(), console=own))
+    assert kept.getvalue().count(f"[i]{'y' * 100}") == 2
 
 
 def test_a_terminal_is_as_wide_as_it_is(played: Stand) -> None:
@@ -188,6 +201,21 @@ def test_the_report_says_what_was_proved_and_what_was_not(played: Stand) -> None
             for step in drive.steps(PLAN.legs, tag="v0.1.0", fast=False, reused=())
         ),
     ]
+
+
+def test_a_scratch_folder_that_is_gone_is_no_failure(played: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is proved is proved, whoever tidied up."""
+    start = drive.world.start
+
+    @contextmanager
+    def removing(folder: Path, facts: PublisherFacts) -> Generator[World, None, None]:
+        with start(folder, facts) as started:
+            yield started
+        shutil.rmtree(folder.parent)
+
+    monkeypatch.setattr(drive.world, "start", removing)
+    assert drive.run("rehearse", played.context()).kind is Kind.DONE
+    assert played.calls["world ended"] == [()]
 
 
 def test_a_version_that_is_not_ready_is_prepared_first(played: Stand) -> None:
