@@ -162,6 +162,8 @@ def _read_wheel(data: bytes, found: _Found) -> Iterator[Member]:
     with opened as archive:
         if data[:4] != b"PK\x03\x04" or data[-22:-18] != b"PK\x05\x06":
             found("strict-zip", "", "has bytes before its first member or behind its directory")
+        if data[-42:-38] == b"PK\x06\x07":
+            found("strict-zip", "", "has a second directory, which only readers of zip64 see")
         left = LIMIT
         for info in archive.infolist():
             if _escapes(info.filename):

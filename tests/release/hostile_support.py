@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import struct
 import tarfile
 
 CENTRAL, END = b"PK\x01\x02", b"PK\x05\x06"
@@ -13,6 +14,23 @@ def patched(wheel: bytes, begins: bytes, at: int, new: bytes) -> bytes:
     data, start = bytearray(wheel), wheel.rindex(begins) + at
     data[start : start + len(new)] = new
     return bytes(data)
+
+
+def two_directories(wheel: bytes) -> bytes:
+    """A zip with a second directory, of zip64, which leaves the last member out.
+
+    Python follows that one. It is the note of the last entry of the first one, which other programs follow.
+    """
+    size, offset = struct.unpack_from("<2L", wheel, len(wheel) - 10)
+    *entries, last = [CENTRAL + each for each in wheel[offset : offset + size].split(CENTRAL)[1:]]
+    second = b"".join(entries)
+    counts = (len(entries), len(entries), len(second), offset + size)
+    zip64 = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, *counts)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, offset + size + len(second), 1)
+    note = second + zip64 + locator
+    first = second + last[:32] + struct.pack("<H", len(note)) + last[34:] + note
+    end = struct.pack("<4s4H2LH", END, 0, 0, len(entries) + 1, len(entries) + 1, len(first), offset, 0)
+    return wheel[:offset] + first + end
 
 
 def with_header(member: str, **pax: str) -> bytes:

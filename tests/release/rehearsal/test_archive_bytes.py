@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from release.rehearsal import archives, rules
-from tests.release.hostile_support import CENTRAL, END, patched, with_header
+from tests.release.hostile_support import CENTRAL, END, patched, two_directories, with_header
 from tests.release.rehearsal.support import (
     INFO,
     METADATA,
@@ -131,17 +131,7 @@ def test_a_zip_has_its_members_in_the_directorys_order() -> None:
 def test_a_zip_has_one_directory() -> None:
     """Python follows a second one, of zip64; other programs follow the first, which lists one more file."""
     found = zipped([*wheel_members().items(), ("demo_project/hidden.py", b"hidden")])
-    size, offset = struct.unpack_from("<2L", found, len(found) - 10)
-    *entries, last = [CENTRAL + each for each in found[offset : offset + size].split(CENTRAL)[1:]]
-    second = b"".join(entries)
-    counts = (len(entries), len(entries), len(second), offset + size)
-    zip64 = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, *counts)
-    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, offset + size + len(second), 1)
-    # The second directory is the note of the first one's last entry.
-    note = second + zip64 + locator
-    first = second + last[:32] + struct.pack("<H", len(note)) + last[34:] + note
-    end = struct.pack("<4s4H2LH", END, 0, 0, len(entries) + 1, len(entries) + 1, len(first), offset, 0)
-    data = found[:offset] + first + end
+    data = two_directories(found)
     assert zipfile.ZipFile(io.BytesIO(data)).namelist() == [*wheel_members()]
     assert said(data) == [
         ("wheel.strict-zip", "", "it has a second directory, which only readers of zip64 see")

@@ -13,7 +13,7 @@ import pytest
 from release.rules import archives
 from release.rules.archives import differences, digest, digest_of, measure, read_archive
 from tests.release.build_support import EPOCH, rules, tarred, zipped
-from tests.release.hostile_support import hostile, with_header
+from tests.release.hostile_support import hostile, two_directories, with_header
 
 WHEEL, SDIST = "demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz"
 TWO = [("demo/__init__.py", b"one\n"), ("demo/other.py", b"two\n")]
@@ -183,6 +183,11 @@ ESCAPES = "could be written outside the folder it is unpacked into"
             b"#!/bin/sh\n" + zipped(TWO),
             ("strict-zip", WHEEL, "has bytes before its first member or behind its directory"),
         ),
+        (
+            WHEEL,
+            two_directories(zipped([*TWO, ("demo/hidden.py", b"")])),
+            ("strict-zip", WHEEL, "has a second directory, which only readers of zip64 see"),
+        ),
         (WHEEL, zipped([("../evil.py", b""), *TWO]), ("escaping-member", f"{WHEEL}: ../evil.py", ESCAPES)),
         (SDIST, tarred([("../evil.py", b""), *TWO]), ("escaping-member", f"{SDIST}: ../evil.py", ESCAPES)),
         (
@@ -201,7 +206,16 @@ ESCAPES = "could be written outside the folder it is unpacked into"
             ),
         ),
     ],
-    ids=["kind", "prefix", "wheel escape", "sdist escape", "wheel link", "sdist link", "case"],
+    ids=[
+        "kind",
+        "prefix",
+        "two directories",
+        "wheel escape",
+        "sdist escape",
+        "wheel link",
+        "sdist link",
+        "case",
+    ],
 )
 def test_a_defect_is_told_where_it_is_and_the_members_behind_it_are_read(
     name: str, data: bytes, problem: tuple[str, str, str]
