@@ -5,10 +5,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,28 +22,25 @@ from release.model import Kind, Refused
 from release.runner import Finished, LocalRunner
 from tests.release.ledger_support import rules_of
 from tests.release.repo_support import SIGNER, Repo, new_key, run_git
+from tests.release.runner_support import Call, Double
 
 
 def checkout(repo: Repo) -> Checkout:
     return Checkout(repo.root, LocalRunner())
 
 
-class Instead:
+class Instead(Double):
     """A runner that answers for one of git's commands and keeps how it was asked; all else runs for real."""
 
-    def __init__(self, command: str, answer: Finished) -> None:
-        self.command, self.answer = command, answer
-        self.asked: list[dict[str, Any]] = []
+    def __init__(self, command: str, *, code: int = 0, error: str = "") -> None:
+        self.command, self.code, self.error = command, code, error
+        self.asked: list[Call] = []
 
-    def __call__(self, argv: Sequence[str | os.PathLike[str]], **options: Any) -> Finished:  # noqa: ANN401 - handed on as they are
-        if self.command not in argv:
-            return LocalRunner()(argv, **options)
-        self.asked.append(options)
-        return self.answer
-
-
-def failed(stderr: str, *, code: int = 1) -> Finished:
-    return Finished(argv=["git"], code=code, stdout="", stderr=stderr, took_ms=1)
+    def answer(self, call: Call) -> Finished:
+        if self.command not in call.words:
+            return call.really()
+        self.asked.append(call)
+        return call.ended(self.code, error=self.error)
 
 
 def test_commit_tree_and_time_are_gits_own(repo: Repo) -> None:
@@ -142,10 +137,10 @@ def test_a_persons_settings_do_not_change_a_commits_time(repo: Repo) -> None:
 def test_git_is_started_for_an_answer_alone(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     """It asks nobody for a password, takes no lock that another git waits for, and speaks plain English."""
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    instead = Instead("status", Finished(argv=[], code=0, stdout="", stderr="", took_ms=1))
+    instead = Instead("status")
     Checkout(repo.root, instead).dirty()
     (asked,) = instead.asked
-    env = asked["env"]
+    env = asked.env
     plain = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     assert {name: env.get(name) for name in plain} == plain
     assert {name for name in env if name.startswith("GIT_")} == plain.keys() - {"LC_ALL"}
@@ -202,7 +197,7 @@ def test_a_signer_is_read_from_what_the_verifier_says(
 ) -> None:
     """Only where it succeeds, and only as it says it of a signature by a listed key."""
     repo.sign("v0.1.0")
-    instead = Instead("verify-tag", failed(said, code=code))
+    instead = Instead("verify-tag", code=code, error=said)
     facts = Checkout(repo.root, instead).tag_facts("v0.1.0")
     assert facts.signer == signer
     assert facts.signature_says == "\n".join(said.split("\n")[-shown:])
@@ -378,14 +373,14 @@ def test_an_origin_that_does_not_answer_is_a_refusal_or_nothing(repo: Repo) -> N
 
 def test_origin_is_waited_for_so_long_and_quoted(repo: Repo) -> None:
     """Who has no network reads what git says of it, at its end."""
-    instead = Instead("ls-remote", failed("1\n2\n3\n4\nCould not resolve host"))
+    instead = Instead("ls-remote", code=128, error="1\n2\n3\n4\nCould not resolve host")
     with pytest.raises(Refused) as caught:
         Checkout(repo.root, instead).remote_tag("v0.1.0")
     (problem,) = caught.value.problems
     assert problem.where == "tag v0.1.0 at origin"
     assert problem.what == "could not be asked for:\n3\n4\nCould not resolve host"
     assert Checkout(repo.root, instead).remote_tags() is None
-    assert [options["timeout_s"] for options in instead.asked] == [REMOTE_WAIT_S, REMOTE_WAIT_S]
+    assert [call.timeout_s for call in instead.asked] == [REMOTE_WAIT_S, REMOTE_WAIT_S]
 
 
 def test_a_checkout_without_origin_cannot_be_asked_for_what_origin_has(repo: Repo) -> None:
