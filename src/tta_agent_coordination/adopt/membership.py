@@ -129,11 +129,8 @@ def licences(workspace: Workspace) -> Iterator[Finding]:
         stated = at(project.data, "project", "license-files")
         if not licence and not stated:
             continue
-        here = [
-            path.removeprefix(f"{project.folder}/" if project.folder else "")
-            for path in workspace.paths
-            if not project.folder or path.startswith(f"{project.folder}/")
-        ]
+        start = project.inside("")
+        here = [path.removeprefix(start) for path in workspace.paths if path.startswith(start)]
         named = at(licence, "file")
         # The tables are what PEP 639 was before it was accepted.
         globs = [glob for keys in ((), ("paths",), ("globs",)) for glob in strings(stated, *keys)]

@@ -100,6 +100,7 @@ def test_constructor_of_a_half_makes_what_its_methods_need() -> None:
         "        super().__init__(redis=redis, key_prefix=key_prefix, heartbeat_ttl_s=heartbeat_ttl_s, "
         "heartbeat_interval_s=heartbeat_interval_s, enable_events=enable_events, "
         "event_publisher=event_publisher)\n"
+        "        # Matching\n"
         "        threshold = 0.5\n"
         "        self._capability_matcher = CapabilityMatcher(threshold)\n"
         "\n"
@@ -166,6 +167,70 @@ def test_enumeration_with_a_member_of_its_own_is_left() -> None:
 def test_module_without_v0s_definitions_stays_to_the_letter(text: str) -> None:
     """Broken: a second run, or TTA's own code, is changed."""
     assert shim("models", text) == text
+
+
+def test_function_with_names_of_its_own_goes_whole() -> None:
+    """Broken: a function that moved is taken for a class of which a half stays."""
+    text = "def get_circuit_breaker_metrics():\n    found = 1\n    return found\n"
+    assert shim("circuit_breaker_metrics", text) == (
+        "from tta_agent_coordination import get_circuit_breaker_metrics\n\n"
+        '__all__ = ["get_circuit_breaker_metrics"]\n'
+    )
+
+
+def test_annotations_of_the_future_go_with_the_last_definition() -> None:
+    """Broken: a module that only lists names keeps an import that is about annotations."""
+    text = "from __future__ import annotations\n\n__all__ = ['RoutingKey']\n\n\nclass RoutingKey: ...\n"
+    assert shim("models", text) == (
+        "from tta_agent_coordination import RoutingKey\n\n__all__ = ['RoutingKey']\n"
+    )
+    assert shim("models", f"{text}x: int = 1\n").startswith("from __future__ import annotations\n\nfrom tta")
+
+
+def test_re_exports_stand_beside_what_is_installed_like_this_package() -> None:
+    """Broken: a formatter moves the new import, since a blank line makes it a group of its own."""
+    text = (
+        '"""Models."""\n\nfrom pydantic import BaseModel\n\nx = BaseModel\nclass RoutingKey(BaseModel): ...\n'
+    )
+    assert shim("models", text) == (
+        '"""Models."""\n\nfrom pydantic import BaseModel\nfrom tta_agent_coordination import RoutingKey\n'
+        '\n__all__ = ["RoutingKey", "x"]\n\nx = BaseModel\n'
+    )
+
+
+def test_private_name_that_others_import_is_not_listed() -> None:
+    """Broken: what has an underscore becomes public."""
+    text = "from .own import _of_own, own\n\n\nclass RoutingKey:\n    x = _of_own, own\n".replace(
+        "x =", "topic ="
+    )
+    assert shim("models", text, {"_of_own", "own"}) == (
+        "from tta_agent_coordination import RoutingKey\n\nfrom .own import _of_own, own\n\n"
+        '__all__ = ["RoutingKey", "own"]\n'
+    )
+
+
+@pytest.mark.parametrize("above", ["\n", "\n# TTA's own\n", "\n\n\n"])
+def test_blank_lines_above_a_definition_are_the_files_own(above: str) -> None:
+    """Broken: a file's blank lines change where nothing was written above them."""
+    text = f"import json\nclass RoutingKey: ...\n{above}class Own: ...\n"
+    assert shim("models", text, {"json"}).endswith(
+        f'__all__ = ["Own", "RoutingKey", "json"]\n{above}class Own: ...\n'
+    )
+
+
+def test_definition_right_below_the_list_gets_two_blank_lines() -> None:
+    """Broken: the comment above a definition is lost, or sticks to the list of names."""
+    text = "class RoutingKey: ...\n# TTA's own\nclass Own: ...\n"
+    assert shim("models", text).endswith('"RoutingKey"]\n\n\n# TTA\'s own\nclass Own: ...\n')
+
+
+@pytest.mark.parametrize(("length", "line"), [(60, True), (61, False)])
+def test_list_of_names_stands_in_one_line_where_it_fits(length: int, *, line: bool) -> None:
+    """Broken: a formatter writes the list again, since 88 columns hold it, or do not."""
+    name = "f" * length
+    new = shim("models", f"class RoutingKey: ...\n\n\ndef {name}(): ...\n")
+    assert (f'\n__all__ = ["RoutingKey", "{name}"]\n' in new) is line
+    assert (f'\n__all__ = [\n    "RoutingKey",\n    "{name}",\n]\n' in new) is not line
 
 
 def test_list_of_names_that_a_module_has_is_kept() -> None:

@@ -120,6 +120,31 @@ def test_mixed_statement_is_split_and_comments_stay_with_their_names() -> None:
     )
 
 
+def test_comment_above_a_split_statement_is_written_once() -> None:
+    """Broken: both halves say what one of them was said about."""
+    assert rewritten("x = 1\n# hints\nfrom .models import AgentType, RoutingKey\n") == (
+        "x = 1\n# hints\nfrom tta_agent_coordination import RoutingKey\n\nfrom .models import AgentType\n"
+    )
+
+
+def test_names_with_comments_keep_their_order() -> None:
+    """Broken: a comment that heads a group stands in the middle of another."""
+    text = (
+        "from .models import (\n    RoutingKey,\n    # the envelope\n    AgentMessage,\n    MessageType,\n)\n"
+    )
+    assert rewritten(text) == text.replace(".models", "tta_agent_coordination")
+
+
+def test_dots_of_a_statement_are_asked_about() -> None:
+    """Broken: a module of the same name, but of another package, is taken for v0's."""
+
+    def only_two_dots(level: int, module: str, name: str) -> Target | None:
+        return ask(level, module, name) if level == len("..") else None
+
+    text = "from models import RoutingKey\nfrom .models import RoutingKey\nfrom ..models import RoutingKey\n"
+    assert rewrite(text, only_two_dots) == text.replace("..models", "tta_agent_coordination")
+
+
 def test_comment_behind_the_last_name_stays_with_it() -> None:
     """Broken: a comment without a comma before it is lost."""
     assert rewritten("from .models import (\n    AgentType,\n    RoutingKey  # hints\n)\n") == (
@@ -170,6 +195,35 @@ def test_blank_line_before_a_joined_statement_stays() -> None:
     assert rewritten(
         "from .interfaces import AgentProxy\n\nfrom .messaging import FailureType\nimport zlib\n"
     ) == ("from tta_agent_coordination import AgentProxy, FailureType\n\nimport zlib\n")
+
+
+@pytest.mark.parametrize("behind", ["# of the archive\nimport zlib\n", "class A: ...\n"])
+def test_what_stands_behind_a_joined_statement_stays_as_it_is(behind: str) -> None:
+    """Broken: the comment above the next statement goes with the one before it."""
+    assert rewritten(
+        f"from .interfaces import AgentProxy\n\nfrom .messaging import FailureType\n{behind}"
+    ) == (f"from tta_agent_coordination import AgentProxy, FailureType\n{behind}")
+
+
+def test_statement_between_two_of_the_package_is_joined_with_both() -> None:
+    """Broken: two statements from one package stay, and the second run does not join them either."""
+    assert rewritten(
+        "from tta_agent_coordination import AgentWorker\nfrom .models import RoutingKey\n"
+        "from tta_agent_coordination import AgentRouter\n"
+    ) == ("from tta_agent_coordination import AgentRouter, AgentWorker, RoutingKey\n")
+
+
+def test_joined_statement_gets_brackets_at_its_depth() -> None:
+    """Broken: a joined line grows beyond the 88 columns that TTA's formatter keeps."""
+    names = "AgentProxy, FailureType", "MessagePriority, MessageType"
+    code = "from tta_agent_coordination import {}\nfrom .models import {}\n".format(*names)
+    line = f"from tta_agent_coordination import {', '.join(names)}"
+    assert rewritten(code) == f"{line}\n"
+    inside = "".join(f"    {row}" for row in code.splitlines(keepends=True))
+    brackets = "".join(f"        {name},\n" for name in ", ".join(names).split(", "))
+    assert rewritten(f"if x:\n{inside}") == (
+        f"if x:\n    from tta_agent_coordination import (\n{brackets}    )\n"
+    )
 
 
 def test_statement_with_a_comment_stands_alone() -> None:
@@ -245,6 +299,17 @@ def test_statements_that_share_a_line_go_on_sharing_it() -> None:
     )
     assert rewritten("a = 1; from .models import RoutingKey, MessageType\n") == (
         "a = 1; from tta_agent_coordination import MessageType, RoutingKey\n"
+    )
+
+
+def test_comments_within_a_shared_line_stay_with_their_names() -> None:
+    """Broken: a comment is lost because another statement stands on the line."""
+    assert rewritten(
+        "def f():\n\ta = 1; from .models import (\n\t\tAgentType,  # who\n"
+        "\t\tRoutingKey  # hints\n\t); b = 1\n"
+    ) == (
+        "def f():\n\ta = 1; from tta_agent_coordination import (\n\t\tRoutingKey,  # hints\n\t)"
+        "; from .models import (\n\t\tAgentType,  # who\n\t); b = 1\n"
     )
 
 

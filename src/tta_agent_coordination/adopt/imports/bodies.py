@@ -9,13 +9,12 @@ from collections.abc import Collection, Iterator
 
 import libcst as cst
 
-from tta_agent_coordination.adopt.imports.classes import used
-from tta_agent_coordination.adopt.imports.names import module_text, pieces, statement
+from tta_agent_coordination.adopt.imports.classes import defined, used
+from tta_agent_coordination.adopt.imports.names import module_text, pieces, statement, text_of
 from tta_agent_coordination.adopt.imports.rewriting import handed_on
 
 __all__ = [
     "Body",
-    "defined",
     "drop",
     "drop_helpers",
     "drop_imports",
@@ -30,19 +29,6 @@ type Body = list[cst.BaseStatement]
 
 _LOGGERS = frozenset({"log", "logger"})
 """Names of helpers that go, as private ones do, with the only code that used them."""
-
-
-def defined(node: cst.CSTNode) -> str:
-    """The one name that a statement defines or assigns; empty where it does neither."""
-    if isinstance(node, cst.ClassDef | cst.FunctionDef):
-        return node.name.value
-    only = node.body[0] if isinstance(node, cst.SimpleStatementLine) and len(node.body) == 1 else None
-    target = None
-    if isinstance(only, cst.Assign) and len(only.targets) == 1:
-        target = only.targets[0].target
-    elif isinstance(only, cst.AnnAssign):
-        target = only.target
-    return target.value if isinstance(target, cst.Name) else ""
 
 
 def _small(node: cst.CSTNode) -> cst.CSTNode | None:
@@ -77,9 +63,8 @@ def imported(node: cst.CSTNode) -> dict[str, str]:
 
 def _alias(alias: cst.ImportAlias) -> tuple[str, str]:
     """The name that one part of an `import` binds, and its module."""
-    module = cst.Module([]).code_for_node(alias.name)
-    bound = alias.asname.name if alias.asname else None
-    return bound.value if isinstance(bound, cst.Name) else module.split(".")[0], module
+    module = text_of(alias.name)
+    return text_of(alias.asname.name) if alias.asname else module.split(".")[0], module
 
 
 def exported(tree: ast.Module) -> Iterator[str]:
@@ -102,24 +87,22 @@ def drop(body: Body, index: int) -> None:
 
 def drop_helpers(body: Body, gone: set[str], needed: Collection[str]) -> None:
     """Take away private definitions, and loggers, that only what went used; and theirs in turn."""
-    again = True
-    while again:
-        again = False
-        for index in reversed(range(len(body))):
-            name = defined(body[index])
-            private = name in _LOGGERS or (name.startswith("_") and not name.startswith("__"))
-            if not private or name not in gone or name in needed:
-                continue
-            if any(name in used(node) for node in body if node is not body[index]):
-                continue
-            gone |= used(body[index])
-            drop(body, index)
-            again = True
+    for index in reversed(range(len(body))):
+        name = defined(body[index])
+        private = name in _LOGGERS or (name.startswith("_") and not name.startswith("__"))
+        if not private or name not in gone or name in needed:
+            continue
+        if any(name in used(node) for node in body if node is not body[index]):
+            continue
+        gone |= used(body[index])
+        drop(body, index)
+        drop_helpers(body, gone, needed)
+        return
 
 
 def drop_imports(body: Body, gone: Collection[str], needed: Collection[str], document: cst.Module) -> None:
     """Take away imported names that only what went used."""
-    left = {name for node in body if not is_import(node) for name in used(node)}
+    left = {name for node in body for name in used(node)}
     for index in reversed(range(len(body))):
         only = _small(body[index])
         names = imported(body[index])
@@ -136,6 +119,9 @@ def drop_imports(body: Body, gone: Collection[str], needed: Collection[str], doc
             body[index] = line.with_changes(body=made.body)
         else:
             only = cst.ensure_type(only, cst.Import)
-            aliases = [alias for alias in only.names if _alias(alias)[0] not in stale]
-            aliases[-1] = aliases[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
+            aliases = [
+                alias.with_changes(comma=cst.MaybeSentinel.DEFAULT)
+                for alias in only.names
+                if _alias(alias)[0] not in stale
+            ]
             body[index] = line.with_changes(body=[only.with_changes(names=aliases)])

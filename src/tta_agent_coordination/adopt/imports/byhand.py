@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from tta_agent_coordination.adopt.findings import Finding
-from tta_agent_coordination.adopt.imports.copies import Copies, ours
+from tta_agent_coordination.adopt.imports.copies import Copies, Named, ours
 from tta_agent_coordination.adopt.imports.holders import Holders, last_name
 from tta_agent_coordination.adopt.imports.moved import MODULES
 
@@ -21,6 +21,7 @@ _KEY = re.compile(rf"^ao:(?:{_FAMILIES})(?::|$)")
 _KEY_BEHIND_PREFIX = re.compile(rf"^:(?:{_FAMILIES}):")
 _DOTTED = re.compile(r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$")
 _NAMES_PATH = frozenset({"append", "extend", "insert", "remove"})
+_BY_NAME = frozenset({"delattr", "getattr", "hasattr", "setattr"})
 _TAKE_ANY_TYPE = frozenset(
     {"AgentId", "AgentType", "getattr", "hash", "isinstance", "print", "repr", "str", "type"}
     | {"add", "append", "critical", "debug", "error", "exception", "format", "get", "info", "warning"}
@@ -60,13 +61,16 @@ def _imports_v0(path: str, nodes: Sequence[ast.AST], copies: Copies) -> bool:
     """Whether a file imports from a copy of v0, or from this package in its place."""
     for node in nodes:
         if isinstance(node, ast.ImportFrom):
-            if not node.level and ours(node.module):
+            if (not node.level and ours(node.module)) or _named(path, node, copies):
                 return True
-            if copies.named(path, node.level, node.module or ""):
-                return True
-        elif isinstance(node, ast.Import) and any(copies.named(path, 0, each.name) for each in node.names):
+        elif isinstance(node, ast.Import) and any(copies.absolute(each.name) for each in node.names):
             return True
     return False
+
+
+def _named(path: str, node: ast.ImportFrom, copies: Copies) -> Named | None:
+    """The module of v0 that an import takes names from."""
+    return copies.named(path, node.level, node.module or "")
 
 
 def _imports(path: str, nodes: Sequence[ast.AST], copies: Copies) -> Iterator[Finding]:
@@ -74,11 +78,11 @@ def _imports(path: str, nodes: Sequence[ast.AST], copies: Copies) -> Iterator[Fi
     for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
-                named = copies.named(path, 0, alias.name)
+                named = copies.absolute(alias.name)
                 if named is not None and named.module in MODULES:
                     yield _module(path, node.lineno, alias.name)
         elif isinstance(node, ast.ImportFrom):
-            named = copies.named(path, node.level, node.module or "")
+            named = _named(path, node, copies)
             if named is None:
                 continue
             for alias in node.names:
@@ -106,14 +110,12 @@ def _module(path: str, line: int, name: str) -> Finding:
 
 def _classes(path: str, tree: ast.Module, copies: Copies) -> Iterator[Finding]:
     """`class.half`, `class.differs`: what is left of v0's classes in the modules that define them."""
-    module = next(
-        (name for copy in copies.all for name in MODULES if copy.file(name) == path),
-        None,
-    )
-    for node in tree.body if module else ():
-        if not isinstance(node, ast.ClassDef) or node.name not in MODULES[module or ""]:
+    modules = [name for copy in copies.all for name in MODULES if copy.file(name) == path]
+    table = {name: moved for module in modules for name, moved in MODULES[module].items()}
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef) or node.name not in table:
             continue
-        moved = MODULES[module or ""][node.name]
+        moved = table[node.name]
         if _is_half(node, tree):
             kept = [name for name in _members(node) if name not in moved.members]
             if kept:
@@ -148,15 +150,15 @@ def _is_half(node: ast.ClassDef, tree: ast.Module) -> bool:
 def _members(node: ast.ClassDef) -> Iterator[str]:
     """The public members of a class."""
     for each in node.body:
-        name = ""
-        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            name = each.name
-        elif isinstance(each, ast.Assign):
-            name = last_name(each.targets[0])
-        elif isinstance(each, ast.AnnAssign):
-            name = last_name(each.target)
-        if name and not name.startswith("_"):
-            yield name
+        match each:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found = name
+            case ast.Assign(targets=[target, *_]) | ast.AnnAssign(target=target):
+                found = last_name(target)
+            case _:
+                continue
+        if found and not found.startswith("_"):
+            yield found
 
 
 def _agent_ids(
@@ -189,27 +191,27 @@ def _agent_ids(
 
 def _private(path: str, node: ast.AST, holders: Holders) -> Iterator[Finding]:
     """`private.attribute`: what begins with an underscore, on an object of a class that moved."""
-    name, owner = "", None
-    if isinstance(node, ast.Attribute):
-        name, owner = node.attr, node.value
-    elif isinstance(node, ast.Call) and last_name(node.func) in {"getattr", "hasattr", "setattr"}:
-        second = node.args[1] if len(node.args) > 1 else None
-        if isinstance(second, ast.Constant) and isinstance(second.value, str):
-            name, owner = second.value, node.args[0]
-    kind = holders.kind(owner) if name.startswith("_") and not name.startswith("__") else ""
-    if kind in _KEPT:
-        yield _reached(path, getattr(node, "lineno", 1), kind, name)
+    match node:
+        case ast.Attribute(attr=name, value=owner):
+            pass
+        case ast.Call(args=[owner, ast.Constant(value=str(name)), *_]) if last_name(node) in _BY_NAME:
+            pass
+        case _:
+            return
+    if name.startswith("_") and not name.startswith("__") and (kind := holders.kind(owner)) in _KEPT:
+        yield _reached(path, node.lineno, kind, name)
 
 
 def _private_of_subclass(path: str, node: ast.AST, holders: Holders) -> Iterator[Finding]:
     """`private.attribute`: v0's private names on `self`, in a subclass of a class that moved."""
     if not isinstance(node, ast.ClassDef):
         return
-    kind = next((kind for base in node.bases if (kind := holders.of_class(last_name(base)))), "")
-    moved = _KEPT.get(kind, frozenset[str]())
+    kinds = [kind for base in node.bases if (kind := holders.of_class(last_name(base))) in _KEPT]
     for each in ast.walk(node):
-        if isinstance(each, ast.Attribute) and each.attr in moved and last_name(each.value) == "self":
-            yield _reached(path, each.lineno, kind, each.attr)
+        if isinstance(each, ast.Attribute) and last_name(each.value) == "self":
+            for kind in kinds:
+                if each.attr in _KEPT[kind]:
+                    yield _reached(path, each.lineno, kind, each.attr)
 
 
 def _reached(path: str, line: int, kind: str, name: str) -> Finding:
@@ -241,21 +243,20 @@ def _keys(path: str, node: ast.AST, parents: dict[ast.AST, ast.AST]) -> Iterator
 
 def _search_path(path: str, node: ast.AST) -> Iterator[Finding]:
     """`sys.path`: a changed search path decides which copy an import finds."""
-    changed = (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in _NAMES_PATH
-        and ast.unparse(node.func.value) == "sys.path"
-    ) or (
-        isinstance(node, ast.Attribute)
-        and isinstance(node.ctx, ast.Store)
-        and ast.unparse(node) == "sys.path"
-    )
-    if changed:
+    match node:
+        case ast.Call(func=ast.Attribute(attr=method, value=changed)) if method in _NAMES_PATH:
+            pass
+        case ast.Subscript(ctx=ast.Store(), value=changed):
+            pass
+        case ast.Attribute(ctx=ast.Store()):
+            changed = node
+        case _:
+            return
+    if ast.unparse(changed) == "sys.path":
         yield Finding(
             rule="sys.path",
             file=path,
-            line=getattr(node, "lineno", 1),
+            line=node.lineno,
             what="changes sys.path, and with it which copy an import finds",
             remedy="install the projects instead; this package is found without it",
         )
@@ -278,11 +279,8 @@ def _texts(path: str, nodes: Sequence[ast.AST], copies: Copies) -> Iterator[Find
     for node in nodes:
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             continue
-        if not _DOTTED.match(node.value) or "orchestration" not in node.value:
-            continue
-        named = copies.named(path, 0, node.value)
-        module = named.module if named else ""
-        if any(module == known or module.startswith(f"{known}.") for known in MODULES):
+        named = copies.absolute(node.value) if _DOTTED.match(node.value) else None
+        if named and any(f"{named.module}.".startswith(f"{known}.") for known in MODULES):
             yield Finding(
                 rule="text.module",
                 file=path,

@@ -92,6 +92,14 @@ class Copies:
         found = sorted(_find(self.paths), key=lambda copy: (copy.folder.count("/"), copy.folder))
         object.__setattr__(self, "all", tuple(found))
 
+    def absolute(self, module: str) -> Named | None:
+        """Which module of v0 a dotted name without leading dots says; None where it says something else."""
+        known = [(copy, name) for copy in self.all for name in copy.names]
+        for copy, name in [*known, *((None, name) for name in _UNSEEN)]:
+            if module == name or module.startswith(f"{name}."):
+                return Named(copy=copy, module=module[len(name) + 1 :])
+        return None
+
     def named(self, file: str, level: int, module: str) -> Named | None:
         """Which module of v0 an import in a file names; None where it names something else.
 
@@ -101,11 +109,7 @@ class Copies:
             module: What follows them; may be empty.
         """
         if not level:
-            known = [(copy, name) for copy in self.all for name in copy.names]
-            for copy, name in [*known, *((None, name) for name in _UNSEEN)]:
-                if module == name or module.startswith(f"{name}."):
-                    return Named(copy=copy, module=module[len(name) + 1 :])
-            return None
+            return self.absolute(module)
         parts = file.split("/")
         if len(parts) < level:
             return None

@@ -10,10 +10,13 @@ import libcst as cst
 
 from tta_agent_coordination.adopt.imports.moved import Target
 
-__all__ = ["WIDTH", "Piece", "bare", "from_targets", "module_text", "pieces", "statement"]
+__all__ = ["WIDTH", "Piece", "bare", "from_targets", "module_text", "pieces", "statement", "text_of"]
 
 WIDTH = 88
 """Columns of a line of TTA's."""
+
+text_of = cst.Module([]).code_for_node
+"""The text of one node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ class Piece:
 
 def module_text(node: cst.ImportFrom) -> str:
     """The module of a statement, with its dots."""
-    name = cst.Module([]).code_for_node(node.module) if node.module is not None else ""
+    name = text_of(node.module) if node.module is not None else ""
     return "." * len(node.relative) + name
 
 
@@ -75,8 +78,8 @@ def pieces(node: cst.ImportFrom) -> list[Piece]:
         after, below = _comments(comma.whitespace_after if comma else None)
         found.append(
             Piece(
-                name=cst.Module([]).code_for_node(alias.name),
-                asname=cst.Module([]).code_for_node(alias.asname.name) if alias.asname else "",
+                name=text_of(alias.name),
+                asname=text_of(alias.asname.name) if alias.asname else "",
                 above=tuple(above),
                 beside=after,
             )

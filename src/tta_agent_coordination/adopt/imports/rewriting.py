@@ -133,7 +133,7 @@ class _Worker(cst.CSTTransformer):
             lines = self._merged(lines)
         for line, following in pairwise(lines) if outermost else ():
             if line.fresh and line.is_ours and following.is_relative:
-                following.node = handed_on([cst.EmptyLine(indent=False)], following.node)
+                following.node = handed_on([cst.EmptyLine()], following.node)
         return [line.node for line in lines]
 
     def _statement(self, node: cst.BaseStatement) -> list[_Line]:
@@ -163,15 +163,7 @@ class _Worker(cst.CSTTransformer):
         row: list[cst.BaseSmallStatement] = []
         for small in body:
             parts = self._parts(small)
-            made = [
-                statement(
-                    module,
-                    [replace(name, above=(), beside="") for name in names],
-                    document=self._document.with_changes(default_newline="\n"),
-                    column=-1_000,
-                ).body[0]
-                for module, names in parts
-            ]
+            made = [statement(module, names, document=self._document).body[0] for module, names in parts]
             if made:
                 between = cst.Semicolon(whitespace_after=cst.SimpleWhitespace(" "))
                 row += [one.with_changes(semicolon=between) for one in made[:-1]]
@@ -233,7 +225,4 @@ class _Worker(cst.CSTTransformer):
         names += pieces(cst.ensure_type(added, cst.ImportFrom))
         unique = sorted({(name.order): name for name in names}.values(), key=lambda name: name.order)
         made = statement(module, unique, document=self._document, column=self._column)
-        return _Line(
-            made.with_changes(leading_lines=kept.leading_lines, trailing_whitespace=kept.trailing_whitespace),
-            fresh=True,
-        )
+        return _Line(made.with_changes(leading_lines=kept.leading_lines), fresh=True)

@@ -11,7 +11,6 @@ import libcst as cst
 
 from tta_agent_coordination.adopt.imports.bodies import (
     Body,
-    defined,
     drop,
     drop_helpers,
     drop_imports,
@@ -21,10 +20,11 @@ from tta_agent_coordination.adopt.imports.bodies import (
     is_standard,
     is_text,
 )
-from tta_agent_coordination.adopt.imports.classes import BASE, half, is_enum, members, used
+from tta_agent_coordination.adopt.imports.classes import BASE, defined, half, is_enum, members, used
 from tta_agent_coordination.adopt.imports.copies import ours
 from tta_agent_coordination.adopt.imports.moved import Moved, Target
 from tta_agent_coordination.adopt.imports.names import WIDTH, from_targets, statement
+from tta_agent_coordination.adopt.imports.rewriting import handed_on
 
 __all__ = ["shimmed"]
 
@@ -75,6 +75,8 @@ def shimmed(text: str, table: Mapping[str, Moved], wanted: Collection[str] | Non
     at = _place(body)
     if at and (not is_import(body[at - 1]) or is_standard(body[at - 1])):
         lines[0] = lines[0].with_changes(leading_lines=[_BLANK])
+    if at < len(body) and is_import(body[at]):
+        body[at] = handed_on([_BLANK], body[at])
     body[at:at] = lines
     if not listed:
         public = {name for node in body if (name := defined(node)) and not name.startswith("_")}
@@ -83,8 +85,9 @@ def shimmed(text: str, table: Mapping[str, Moved], wanted: Collection[str] | Non
         lines.append(_list(sorted(names & here), document))
         body.insert(_place(body, relative=True), lines[-1])
     behind = body.index(lines[-1]) + 1
-    if behind < len(body) and isinstance(body[behind], cst.ClassDef | cst.FunctionDef):
-        body[behind] = body[behind].with_changes(leading_lines=_apart(body[behind]))
+    following = body[behind] if behind < len(body) else None
+    if isinstance(following, cst.ClassDef | cst.FunctionDef):
+        body[behind] = following.with_changes(leading_lines=_apart(following.leading_lines))
     return document.with_changes(body=body).code
 
 
@@ -118,14 +121,10 @@ def _list(names: Sequence[str], document: cst.Module) -> cst.SimpleStatementLine
     if len(line) > WIDTH:
         rows = "".join(f'{document.default_indent}"{name}",\n' for name in names)
         line = f"__all__ = [\n{rows}]"
-    parsed = cst.parse_statement(
-        line.replace("\n", document.default_newline) + document.default_newline,
-        config=document.config_for_parsing,
-    )
+    parsed = cst.parse_statement(f"{line}\n")
     return cst.ensure_type(parsed, cst.SimpleStatementLine).with_changes(leading_lines=[_BLANK])
 
 
-def _apart(node: cst.BaseStatement) -> Sequence[cst.EmptyLine]:
-    """The lines above a definition, two blank ones where there are none."""
-    lines = node.leading_lines if isinstance(node, cst.ClassDef | cst.FunctionDef) else ()
+def _apart(lines: Sequence[cst.EmptyLine]) -> Sequence[cst.EmptyLine]:
+    """The lines above a definition, behind two blank ones where they do not begin with one."""
     return lines if lines and lines[0].comment is None else [_BLANK, _BLANK, *lines]
