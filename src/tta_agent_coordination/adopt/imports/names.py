@@ -3,7 +3,7 @@
 Knows the form of a statement and nothing of what the names mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import libcst as cst
@@ -15,7 +15,7 @@ __all__ = ["WIDTH", "Piece", "bare", "from_targets", "module_text", "pieces", "s
 WIDTH = 88
 """Columns of a line of TTA's."""
 
-text_of = cst.Module([]).code_for_node
+text_of: Callable[[cst.CSTNode], str] = cst.Module([]).code_for_node
 """The text of one node."""
 
 
