@@ -18,7 +18,12 @@ from tta_agent_coordination.resilience import (
 )
 from tta_agent_coordination.testing import ManualClock
 
-CONFIG = {"failure_threshold": 3, "timeout_seconds": 60, "half_open_max_calls": 2, "success_threshold": 2}
+CONFIG: dict[str, Any] = {
+    "failure_threshold": 3,
+    "timeout_seconds": 60,
+    "half_open_max_calls": 2,
+    "success_threshold": 2,
+}
 """What the tests' breakers have, unless they say otherwise."""
 
 
