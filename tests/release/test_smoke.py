@@ -29,9 +29,32 @@ PYTHONS = {"3.12": sys.executable}
 NOT_HERE = "not run here: a full smoke from dist/ or TestPyPI runs them against the same bytes"
 
 
+class Patient:
+    """A clock that only `sleep` moves, and what is played to take its time."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tiny project after its build: locks, `dist/` and a ledger."""
+def patient(monkeypatch: pytest.MonkeyPatch) -> Patient:
+    made = Patient()
+    monkeypatch.setattr(smoke, "time", made)
+    return made
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patient: Patient) -> Path:
+    """The tiny project after its build: locks, `dist/` and a ledger; waiting takes no time."""
+    del patient
     monkeypatch.setattr(pythons, "found", lambda: PYTHONS)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     root = exported(LOCKS, tmp_path / "repo")
@@ -57,21 +80,6 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
         yield served
 
 
-class Patient:
-    """A clock that only `sleep` moves, and what is played to take its time."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.slept: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-
 @dataclass(slots=True, kw_only=True)
 class Slow(Played):
     """The shipped tests take their time."""
@@ -81,13 +89,6 @@ class Slow(Played):
     def answer(self, call: Call) -> Finished:
         self.patient.now += 2.5 if "pytest" in call.words else 0
         return Played.answer(self, call)
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> Patient:
-    made = Patient()
-    monkeypatch.setattr(smoke, "time", made)
-    return made
 
 
 def ledger_of(root: Path) -> Ledger:
@@ -411,12 +412,3 @@ def test_a_release_takes_no_dependencies_from_a_folder(tiny: Path, monkeypatch: 
     Ledger.create(tiny / "ledger", released, at=NOW)
     monkeypatch.setenv(environments.WHEELHOUSE, str(tiny))
     assert rules(refused(tiny).problems) == ["environment.wheelhouse"]
-
-
-def test_wheel_and_sdist_are_told_apart_in_either_order(tiny: Path) -> None:
-    """A ledger names its files in whatever order they were built."""
-    sdist, wheel = built().artifacts
-    opened = replace(ledger_of(tiny).opening, artifacts=(wheel, sdist))
-    (tiny / "ledger/ledger.jsonl").unlink()
-    Ledger.create(tiny / "ledger", opened, at=NOW)
-    assert run(tiny).kind is Kind.DONE
