@@ -338,6 +338,19 @@ async def test_superseded_registration_is_over(
     }
 
 
+async def test_superseded_agent_that_nobody_asks_for_is_only_logged(
+    make_registry: MakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Broken: without a callback the log is full of a failure that is none."""
+    ours, theirs = make_registry(), make_registry()
+    await ours.register(FakeAgent())
+    await theirs.register(FakeAgent())
+    await sweep(ours)
+    assert caplog.messages == [
+        "Agent world:1: another process has registered its name; its heartbeats end here"
+    ]
+
+
 async def test_what_happens_to_agents_is_logged(
     make_registry: MakeRegistry, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
