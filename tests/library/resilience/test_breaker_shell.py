@@ -84,8 +84,8 @@ def fresh_metrics() -> Iterator[None]:
 
 def shell_on(clock: ManualClock, store: Store | None, **config: Any) -> BreakerShell:  # noqa: ANN401 - any option
     """Return a shell whose link is the store of a test, or none."""
-    options = CircuitBreakerConfig(**{"failure_threshold": 1, "timeout_seconds": 60, **config})
-    shell = BreakerShell(cast("Client", object()), KEYS, options, clock)
+    settings: dict[str, Any] = {"failure_threshold": 1, "timeout_seconds": 60, **config}
+    shell = BreakerShell(cast("Client", object()), KEYS, CircuitBreakerConfig(**settings), clock)
     shell.link = cast("StoreLink | None", store)
     return shell
 
