@@ -241,6 +241,8 @@ def test_a_release_candidate_is_a_prerelease(repo: Repo, kept: Path) -> None:
     candidate = Stage(verified(repo, "1.0rc1"), kept)
     assert candidate.run().sentence.startswith("v1.0rc1 is a pre-release on GitHub")
     assert candidate.release["isPrerelease"] is True
+    created = next(line for line in (kept / CALLS).read_text("utf-8").splitlines() if '"create"' in line)
+    assert "--prerelease" in json.loads(created), "also a draft that is left alone is one"
 
 
 def test_a_release_with_the_wrong_flag_is_mended(stage: Stage) -> None:
@@ -453,6 +455,7 @@ def test_readmes_status_line_is_named_until_it_says_so(stage: Stage) -> None:
         said["README.md"] == f"NEXT: commit `{line}` to main in place of what follows **Not yet published.**"
     )
     stage.repo.write("README.md", "Older.\n")
-    assert "its status line" in {each.what: each.found for each in stage.run().checked}["README.md"]
+    said = {each.what: each.found for each in stage.run().checked}
+    assert said["README.md"] == f"NEXT: commit `{line}` to main in place of what follows its status line"
     stage.repo.write("README.md", f"{line}\n")
     assert {each.what: each.found for each in stage.run().checked}["README.md"] == f"says it: {line}"
