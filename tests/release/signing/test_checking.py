@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from pypi_attestations import Attestation, AttestationError, Distribution, GitHubPublisher
+from pypi_attestations import Attestation, AttestationError, AttestationType, Distribution, GitHubPublisher
 from sigstore.errors import Error, TUFError
 
 from release.model import Kind, Mode, Refused
@@ -16,7 +16,7 @@ from tests.release.signing.test_keeping import attestation
 
 OURS = GitHubPublisher(repository="Somebody/demo-project", workflow="release.yml", environment="pypi")
 NAME, SHA256 = "demo-0.1.0.tar.gz", "d" * 64
-PUBLISH = "https://docs.pypi.org/attestations/publish/v1"
+PUBLISH = AttestationType.PYPI_PUBLISH_V1.value
 
 
 @pytest.mark.parametrize(
