@@ -1,4 +1,7 @@
-"""The whole rehearsal with its sessions played: real uploads and collect, quick stand-ins for the gates."""
+"""The whole rehearsal with its sessions played: real uploads and collect, quick stand-ins for the gates.
+
+What it leaves out and refuses is in test_drive_played and test_drive_fast, where everything is played.
+"""
 
 import os
 import shutil
@@ -23,7 +26,6 @@ from release.plan import Plan
 from release.rehearsal import drive
 from release.rehearsal.hosted import walk as hosted
 from release.rehearsal.hosted.walk import Course
-from release.rehearsal.scratch import Scratch
 from release.rehearsal.steps import Step, steps
 from release.rehearsal.summary import Ran
 from release.rules.archives import measure
@@ -236,15 +238,6 @@ def test_a_failing_stage_stops_it_and_leaves_the_scratch_folder(
     assert str(folder) in printed(ready)
 
 
-def test_environments_that_cannot_be_installed_are_said_first(repo: Repo, player: Player) -> None:
-    """Without a network on a cold machine nothing starts, and the remedy says why."""
-    player.fails = "install"
-    with pytest.raises(Refused) as caught:
-        drive.run("rehearse", context(repo, player))
-    assert rules_of(caught.value) == ["rehearsal.warm"]
-    assert player.sessions == []
-
-
 def test_fast_takes_over_what_the_own_ledger_proves(repo: Repo, player: Player, tmp_path: Path) -> None:
     """Gates that passed for this commit are not run again; behind prepare they count as samples."""
     ready = context(repo, player, fast=True)
@@ -268,23 +261,6 @@ def test_fast_takes_over_what_the_own_ledger_proves(repo: Repo, player: Player, 
     assert (folder / "clone" / "report" / "coverage" / ".coverage.3.12").read_text() == "3.12"
 
 
-def test_what_cannot_be_shown_is_said_at_once(
-    repo: Repo, player: Player, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Uncommitted files, an empty owner's number, no way to sign: each is named, none stops it."""
-    ready = context(repo, player)
-    repo.write("release/publisher.toml", PUBLISHER.replace("4711", ""))
-    monkeypatch.setattr(Scratch, "publish", mock.Mock(return_value=False))
-    player.fails = "lint"
-    with pytest.raises(Refused):
-        drive.run("rehearse", ready)
-    said = printed(ready)
-    assert "1 uncommitted files" in said
-    assert "the owner's number" in said
-    assert "there is no ssh-keygen here" in said
-    assert player.words["build"] == ["--mode", "rehearsal"]
-
-
 def test_what_an_index_does_not_hold_is_refused(
     repo: Repo, player: Player, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -294,29 +270,6 @@ def test_what_an_index_does_not_hold_is_refused(
         drive.run("rehearse", context(repo, player))
     assert rules_of(caught.value) == [*["rehearsal.same-digests"] * 4, "rehearsal.announced"]
     assert len(left(tmp_path)) == 1
-
-
-def test_fast_without_a_server_for_the_newest_python_leaves_none_out(
-    repo: Repo, player: Player, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The one Python that proves something must not be the hidden one."""
-    monkeypatch.setattr(drive, "here", lambda: replace(PLAN, legs={**PLAN.legs, "test": ("3.12",)}))
-    player.fails = "test-3.12"
-    with pytest.raises(Refused):
-        drive.run("rehearse", context(repo, player, fast=True))
-    assert {"test-3.12", "test-3.13"} <= {*player.installed}
-    assert not (left(tmp_path)[0] / "hidden").exists()
-
-
-def test_fast_without_a_ledger_uses_one_python(repo: Repo, player: Player, tmp_path: Path) -> None:
-    """With nothing to reuse the newest Python stands for all, and the report names the ones left out."""
-    player.fails = "test-3.13"
-    with pytest.raises(Refused):
-        drive.run("rehearse", context(repo, player, fast=True))
-    assert player.sessions == ["prepare", "build", "lint", "test-3.13"]
-    hidden = left(tmp_path)[0] / "hidden"
-    assert [path.name for path in hidden.iterdir()] == ["python3.12"]
-    assert player.environments["build"]["PATH"].startswith(f"{hidden}{os.pathsep}")
 
 
 def walked(context: Context, course: Course) -> list[Ran]:
@@ -356,37 +309,3 @@ def test_with_act_the_workflow_takes_the_sessions_place(
     assert (course.pythons, course.tested) == (("3.12", "3.13"), ("3.12", "3.13"))
     assert [*course.nox[1:3]] == ["-m", "nox"]
     assert Ledger.read(repo.root / "report" / "rehearsal").opening.commit == course.sha
-
-
-def test_with_act_nothing_is_taken_over(
-    repo: Repo, player: Player, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A workflow's jobs run; fast leaves one Python, even where the own ledger proves all."""
-    ready = context(repo, player, fast=True, act=True)
-    own = replace(ready, options=Options(mode=Mode.REHEARSAL))
-    player.build(own, "")
-    ledger = Ledger.read(ready.ledger)
-    for leg in ("3.12", "3.13"):
-        record(own, ledger, "test", leg, Report(kind=Kind.DONE, sentence=""))
-        repo.write(f"report/coverage/.coverage.{leg}", leg)
-    shutil.rmtree(repo.root / "dist")
-    courses: list[Course] = []
-
-    def walk(_: Context, course: Course) -> list[Ran]:
-        courses.append(course)
-        raise Refused
-
-    monkeypatch.setattr(hosted, "walk", walk)
-    with pytest.raises(Refused):
-        drive.run("rehearse", ready)
-    assert (courses[0].pythons, courses[0].tested, courses[0].fast) == (("3.13",), ("3.13",), True)
-    assert (left(tmp_path)[0] / "hidden" / "python3.12").exists()
-
-
-def test_act_needs_a_signed_tag(repo: Repo, player: Player, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The workflow starts when one is pushed; without it there is nothing to run."""
-    monkeypatch.setattr(Scratch, "publish", mock.Mock(return_value=False))
-    with pytest.raises(Refused) as caught:
-        drive.run("rehearse", context(repo, player, act=True))
-    assert rules_of(caught.value) == ["hosted.tag"]
-    assert caught.value.problems[0].where == "v0.1.0"
