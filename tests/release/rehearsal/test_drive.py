@@ -75,7 +75,7 @@ class Player(Double):
         asked = words[words.index("--session") + 1 :]
         if "--install-only" in words:
             self.installed = asked
-            return call.ended(1 if self.fails == "install" else 0, said="no network")
+            return call.ended()
         session, posargs = asked[0], asked[2:]
         assert words[words.index("--session") - 1] == "-R", "nothing is installed while the network is away"
         self.sessions.append(session)
