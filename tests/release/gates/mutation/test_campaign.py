@@ -119,6 +119,7 @@ def test_every_module_comes_back_with_what_is_known_of_it(place: Place) -> None:
     assert [*found] == sorted(MODULES)
     assert found[A].tests == ("tests/release/test_a.py",)
     assert [mutant.name for mutant in found[A].mutants] == [*both(A), name_of(A, 3)]
+    assert {mutant.module for mutant in found[A].mutants} == {A}
     assert (found[A].mutants[1].was, found[A].mutants[1].becomes) == ("return 1", "return 7")
     assert found[A].verdicts == {name_of(A, 1): Verdict.KILLED, name_of(A, 2): Verdict.SURVIVED}
     assert found[B].verdicts == {name_of(B, 1): Verdict.TIMEOUT, name_of(B, 2): Verdict.KILLED}
