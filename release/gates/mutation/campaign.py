@@ -323,7 +323,7 @@ class Campaign:
             except BaseException:
                 # The pool waits for its threads, and they for drivers that look at this file.
                 self._stop.touch()
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
                 raise
 
     def _say_module(self, measured: Measured) -> None:

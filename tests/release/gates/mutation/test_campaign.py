@@ -275,47 +275,53 @@ def test_a_module_that_leaves_no_mutants_is_left_out(place: Place) -> None:
 
 def test_each_module_says_its_counts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line a module that ran; the numbers that are zero are left out."""
-    ticks = itertools.count(step=1.25)
+    ticks = itertools.count(step=125)
     monkeypatch.setattr(campaign, "time", SimpleNamespace(time=lambda: 0.0, monotonic=ticks.__next__))
     made, output = place.begin(Machine(codes={name_of(A, 2): 0}), modules=[A, LONELY])
     found = {each.module: each.took_ms for each in made.measure()}
-    assert output.getvalue().splitlines()[1:] == ["  release/a.py: 1 killed, 1 survived, 1.2 s"]
-    assert found == {A: 1250, LONELY: 0}
+    assert output.getvalue().splitlines()[1:] == ["  release/a.py: 1 killed, 1 survived, 125.0 s"]
+    assert found == {A: 125_000, LONELY: 0}
     made, output = place.begin(Machine(baseline=1), modules=[A], outside="other")
     made.measure()
-    assert "  release/a.py: none judged, 1.2 s\n" in output.getvalue()
+    assert "  release/a.py: none judged, 125.0 s\n" in output.getvalue()
 
 
 def test_a_long_run_says_how_far_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every quarter of a minute; a module that is still being judged counts by its answers so far."""
-    now, turns = [1000.0], itertools.count()
-    reached, go = threading.Event(), threading.Event()
+    place.measure(Machine(), Scope(part=Part.ONLY, at_most=1), modules=[A, B, C])
+    now, turns, looks = [1000], itertools.count(), itertools.count(1)
+    reached, go = [threading.Event() for _ in range(3)], [threading.Event() for _ in range(3)]
+    go[0].set()
     clock = SimpleNamespace(time=lambda: 0.0, monotonic=lambda: now[0])
     monkeypatch.setattr(campaign, "time", clock)
 
     def judging() -> None:
-        if next(turns) == 1:
-            answer = {"kind": "mutant", "name": name_of(B, 1), "code": 1}
-            results = made.scratch / "slot-0/results.jsonl"
-            results.write_text(f"{json.dumps(answer)}\n", encoding="utf-8")
-            reached.set()
-            assert go.wait(10), "the run does not wait for its second module"
+        turn = next(turns)
+        answer = {"kind": "mutant", "name": name_of(A, 1), "code": 1}
+        results = made.scratch / "slot-0/results.jsonl"
+        results.write_text(f"{json.dumps(answer)}\n", encoding="utf-8")
+        reached[turn].set()
+        assert go[turn].wait(10), "the run does not wait for its modules"
 
     def wait(running: set[Any], *, timeout: float, return_when: str) -> tuple[set[Any], set[Any]]:
         assert (timeout, return_when) == (1, futures.FIRST_COMPLETED)
-        if reached.is_set():
-            go.set()
+        look = next(looks)
+        if look == 2:
+            now[0] += 14
+            return set(), running
+        if look > 2:
+            go[look - 2].set()
         over, left = futures.wait(running, return_when=return_when)
-        if not go.is_set():
-            assert reached.wait(10), "the second module is not begun behind the first"
-        now[0] += 14.9 if go.is_set() else 15.0
+        if left:
+            assert reached[3 - len(left)].wait(10), "the next module is not begun"
+        now[0] += 15 if look == 1 else 1
         return over, left
 
     monkeypatch.setattr(campaign, "futures", SimpleNamespace(**vars(futures) | {"wait": wait}))
     made, output = place.begin(Machine(during=judging), modules=[A, B, C])
     made.measure()
     said = [line for line in output.getvalue().splitlines() if "judged after" in line]
-    assert said == ["  3 of 6 mutants judged after 15 s"]
+    assert said == ["  2 of 3 mutants judged after 15 s", "  3 of 3 mutants judged after 30 s"]
 
 
 def test_a_run_that_ends_early_stops_its_drivers_and_keeps_the_answers(place: Place) -> None:
@@ -333,6 +339,45 @@ def test_a_run_that_ends_early_stops_its_drivers_and_keeps_the_answers(place: Pl
     done, _ = place.begin(Machine(), modules=[A])
     done.measure()
     assert not (done.scratch / "stop").exists()
+
+
+def test_a_run_that_ends_early_begins_no_further_module(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for one that was begun before the run knew of its end."""
+    turns, over = itertools.count(), threading.Event()
+
+    class Pool(futures.ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            over.set()
+            super().shutdown(wait=wait)
+
+    def judging() -> None:
+        if next(turns) == 0:
+            raise KeyboardInterrupt
+        assert over.wait(10), "the end of the run does not end its pool"
+
+    monkeypatch.setattr(campaign, "futures", SimpleNamespace(**vars(futures) | {"ThreadPoolExecutor": Pool}))
+    machine = Machine(during=judging)
+    made, _ = place.begin(machine, modules=[A, B, C])
+    with pytest.raises(KeyboardInterrupt):
+        made.measure()
+    assert ["tests/library/test_c.py"] not in [job.get("tests") for job in machine.jobs]
+
+
+def test_own_tests_of_which_none_is_left_are_no_tests(place: Place) -> None:
+    """pytest's code 5 means that nothing was selected."""
+    assert place.measure(Machine(baseline=5), modules=[A])[A].verdicts == dict.fromkeys(
+        both(A), Verdict.NO_TEST
+    )
+
+
+@pytest.mark.parametrize(("part", "failure"), [(Part.ALL, "Killed"), (Part.SAMPLE, "")])
+def test_only_a_samples_driver_may_be_killed(place: Place, part: Part, failure: str) -> None:
+    """Its time was over; in any other run it is a failure."""
+    scope = Scope(part=part, seconds=600)
+    assert place.measure(Machine(dies=(-9, "Killed")), scope, modules=[A])[A].failure == failure
 
 
 def test_a_failed_module_does_not_keep_the_copy_from_the_next(place: Place) -> None:
