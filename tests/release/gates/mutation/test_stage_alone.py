@@ -49,6 +49,7 @@ class Alone(Machine):
     def answer(self, call: Call) -> Finished:
         if call.words[0] != "git":
             return super().answer(call)
+        assert call.cwd == self.root
         asked = " ".join(call.words[1:])
         said = self.answers.get(asked)
         if asked == "ls-files -z --cached --others --exclude-standard":
@@ -275,7 +276,7 @@ def test_a_sample_is_refused_on_a_releases_ledger(
 
 def test_the_report_and_its_file_say_what_was_measured(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both, for a person and for a program: part, leg, tool, time, and who has no floor."""
-    ticks = itertools.count(step=2.0)
+    ticks = itertools.count(100.0, 2.0)
     monkeypatch.setattr(stage, "time", SimpleNamespace(monotonic=ticks.__next__))
     with_floors(alone.root, {A: 100}, estimated={C: 50})
     explained(alone, "return 7")
@@ -474,16 +475,17 @@ def test_a_campaign_knows_the_tree_and_who_judges_whom(alone: Alone, monkeypatch
     assert not made.scratch.exists()
 
 
+@pytest.mark.parametrize(("tree", "first"), [("e" * 40, A), ("f" * 40, B)])
 def test_a_samples_campaign_takes_the_commits_tree_for_its_seed(
-    alone: Alone, monkeypatch: pytest.MonkeyPatch
+    alone: Alone, monkeypatch: pytest.MonkeyPatch, tree: str, first: str
 ) -> None:
-    """Two samples of one commit are the same, and neither is remembered."""
-    alone.answers["rev-parse --verify --quiet HEAD^{tree}"] = "f" * 40
+    """Two samples of one commit are the same, those of two may differ, and none is remembered."""
+    alone.answers["rev-parse --verify --quiet HEAD^{tree}"] = tree
     made = planned(alone, Options(sample=600), monkeypatch)
-    assert (made.seed, made.outside) == ("f" * 40, "")
+    assert (made.seed, made.outside) == (tree, "")
     assert made.kept.folder == made.scratch / "kept"
-    modules = sampled_modules(made.graph, [A, B, LONELY, C], seed="f" * 40)
-    assert made.modules == modules != sampled_modules(made.graph, [A, B, LONELY, C], seed="")
+    assert made.modules == sampled_modules(made.graph, [A, B, LONELY, C], seed=tree)
+    assert made.modules[0] == first
 
 
 def test_a_tree_without_files_of_floors_has_none(alone: Alone) -> None:
