@@ -451,6 +451,23 @@ def test_a_rebuild_with_other_bytes_is_refused_and_named(tiny: Path, index: Serv
     assert outcomes(tiny) == ["failed"]
 
 
+def test_both_files_of_a_rebuild_are_compared(tiny: Path, index: Served) -> None:
+    """Who looks for what differs needs to know all of it."""
+    del index
+    module = {"tiny_demo/__init__.py": b"other\n"}
+    readme = {"tiny_demo-1.2.0/README.md": b"other\n"}
+    others = {WHEEL: repacked(WHEEL, built().wheel, module), SDIST: repacked(SDIST, built().sdist, readme)}
+    places = {problem.where for problem in refused(tiny, rebuilding(others)).problems}
+    assert places == {WHEEL, SDIST, f"dist/{WHEEL}", f"dist/{SDIST}"}
+
+
+def test_a_file_more_of_this_version_is_refused(tiny: Path, index: Served) -> None:
+    """All that an installer may take is what was released."""
+    more = entry("tiny_demo-1.2.0-cp312-cp312-linux_x86_64.whl", b"x")
+    index.page("tiny-demo", [*good(), more])
+    assert rules(refused(tiny).problems) == ["verify.only-ours"]
+
+
 def test_an_absent_project_is_refused(tiny: Path, index: Served) -> None:
     """After a passed upload and smoke, nothing there is a difference."""
     index.answers["/simple/tiny-demo/"] = Answer(status=404)
