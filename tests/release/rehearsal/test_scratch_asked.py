@@ -2,7 +2,7 @@
 
 import datetime as dt
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from release.rehearsal.scratch import Scratch
 from release.rules import changelog
 from release.runner import Finished
 from tests.release.repo_support import CHANGELOG, PYPROJECT
+from tests.release.runner_support import Call, Double
 
 TODAY = dt.date(2026, 3, 4)
 SECTION = "## [0.1.0] - {day}\n\n### Added\n\n- It.\n\n[Unreleased]:"
@@ -25,7 +26,7 @@ ALLOWED = f'rehearsal@localhost namespaces="git" {PUBLIC}\n'
 
 
 @dataclass
-class Git:
+class Git(Double):
     """Answers as git and ssh-keygen do, and notes what is asked, where, and in which environment."""
 
     fails: str = ""
@@ -34,27 +35,15 @@ class Git:
         default_factory=list[tuple[str, Path, "Mapping[str, str] | None"]]
     )
 
-    def __call__(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        cwd: Path,
-        env: Mapping[str, str] | None = None,
-        show: bool = False,
-        timeout_s: float | None = None,
-    ) -> Finished:
-        assert (show, timeout_s) == (False, None)
-        words = [os.fspath(word) for word in argv]
-        line = " ".join(words)
-        self.asked.append((line, cwd, env))
-        said = "".join(f"line {number}\n" for number in range(6))
+    def answer(self, call: Call) -> Finished:
+        assert (call.show, call.timeout_s) == (False, None)
+        line = " ".join(call.words)
+        self.asked.append((line, call.cwd, call.given))
         if self.fails and line.startswith(self.fails):
-            return Finished(argv=words, code=128, stdout="", stderr=said, took_ms=1)
-        if words[0] == "ssh-keygen":
-            Path(words[-1]).with_suffix(".pub").write_text(f"{PUBLIC}\n", encoding="utf-8")
-        return Finished(
-            argv=words, code=0, stdout=f"{HEAD}\n" if "rev-parse" in words else "", stderr="", took_ms=1
-        )
+            return call.ended(128, error="".join(f"line {number}\n" for number in range(6)))
+        if call.words[0] == "ssh-keygen":
+            Path(call.words[-1]).with_suffix(".pub").write_text(f"{PUBLIC}\n", encoding="utf-8")
+        return call.ended(said=f"{HEAD}\n" if "rev-parse" in call.words else "")
 
     def lines(self) -> list[str]:
         return [line for line, _, _ in self.asked]
