@@ -175,6 +175,7 @@ async def test_capabilities_given_by_hand_are_told_at_once_and_nobody_is_swept(
     await ours.register(FakeAgent())
     clock.advance(TTL_S)
     said = Capabilities(agent_id=ONE, capabilities=[Capability(name="sing")])
+    assert await ours.register_capabilities(AgentId(type="world", instance="2"), said) is False
     assert await ours.register_capabilities(ONE, said) is True
     assert await client.exists("ao:registry:suspects") == 0
     info = await theirs.get_agent_info(ONE)
