@@ -43,6 +43,8 @@ class Exporting(Replaying):
 
     calls: list[Call] = field(default_factory=list[Call])
     """What was built."""
+    asked: list[Path] = field(default_factory=list[Path])
+    """The checkouts of which a commit was exported."""
     takes: Callable[[], None] = lambda: None
     """What happens while something is built."""
 
@@ -53,6 +55,7 @@ class Exporting(Replaying):
             return Replaying.answer(self, call)
         if "archive" in call.words:
             assert call.words[-1] == COMMIT
+            self.asked.append(call.cwd)
             [path] = [word.removeprefix("--output=") for word in call.words if word.startswith("--output=")]
             Path(path).write_bytes(tarred([(name, text.encode()) for name, text in FILES.items()]))
         return call.ended(said=f"{COMMIT}\n" if "rev-parse" in call.words else "")
@@ -172,6 +175,7 @@ def test_a_rebuild_is_made_of_the_ledgers_commit_and_time_in_other_circumstances
     del index
     runner = rebuilding()
     run(tiny, runner)
+    assert runner.asked == [tiny]
     [first, again] = runner.calls
     for call in (first, again):
         assert call.words[0] == sys.executable
