@@ -358,7 +358,10 @@ def test_origin_is_asked_what_the_tag_is_now(repo: Repo) -> None:
     repo.git("push", "--quiet", "origin", "v0.1.0-light")
     assert asked.remote_tag("v0.1.0-light") == RemoteTag(tag_object=asked.head(), commit=asked.head())
     assert asked.tags() == {"v0.1.0", "v0.1.0-light"}
-    assert asked.remote_tags() == {"v0.1.0", "v0.1.0-light"}
+    repo.git("push", "--quiet", "origin", "v0.1.0:refs/tags/old/refs/tags/v0")
+    # Whatever a person's branch follows, origin is asked.
+    repo.git("config", "branch.main.remote", "elsewhere")
+    assert asked.remote_tags() == {"v0.1.0", "v0.1.0-light", "old/refs/tags/v0"}
 
 
 def test_an_origin_that_does_not_answer_is_a_refusal_or_nothing(repo: Repo) -> None:
@@ -389,7 +392,7 @@ def test_a_checkout_without_origin_cannot_be_asked_for_what_origin_has(repo: Rep
     with pytest.raises(Refused) as caught:
         checkout(repo).remote_tag("v0.1.0")
     assert (caught.value.kind, rules_of(caught.value)) == (Kind.REFUSED, ["checkout.git"])
-    assert "origin" in caught.value.problems[0].what
+    assert caught.value.problems[0].what.startswith("has no remote origin: ")
 
 
 def test_the_export_is_the_commit_and_nothing_else(repo: Repo, tmp_path: Path) -> None:
