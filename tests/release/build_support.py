@@ -198,10 +198,13 @@ class Replaying(Double):
     """Every command that was answered for, in order."""
     homes: list[Path] = field(default_factory=list[Path])
     """The home that each was given; it was there."""
+    epochs: set[str] = field(default_factory=set[str])
+    """The times that the front end was given to stamp files with."""
 
     def answer(self, call: Call) -> Finished:
         words = call.words
         if "--no-isolation" in words:
+            self.epochs.add(call.env["SOURCE_DATE_EPOCH"])
             build = "second" if "77" in words else "first"
             files = self.builds[build] | (self.from_sdist.get(build, {}) if "--sdist" not in words else {})
             out = Path(words[words.index("--outdir") + 1])

@@ -160,6 +160,7 @@ def test_two_pythons_are_used_where_two_are_here(
     ]
     assert len(homes) == 3
     assert len({*homes}) == 1
+    assert runner.epochs == {str(EPOCH)}
     assert runner.homes[[("venv" in words) for words in runner.ran].index(True)] == homes[0]
     venv = next(words for words in runner.ran if "venv" in words)
     assert venv[0] == "/somewhere/python3.11"
