@@ -22,6 +22,7 @@ from typing import Any
 
 from release import announce, build, collect, publish, pythons, smoke, verify
 from release.binding import bound
+from release.checkout import Checkout
 from release.context import Options
 from release.gates.gate import run_gate
 from release.indexes import INDEXES, IndexName
@@ -89,7 +90,8 @@ def smoked(root: Path) -> None:
     """The smoke of what TestPyPI serves, half of the installations; each is played."""
     index_at(IndexName.TESTPYPI)
     context = context_on(root, options=Options(index="testpypi", mode=Mode.REHEARSAL, fast=True))
-    smoke.run("smoke", replace(context, runner=stepped(Played())))
+    played = Played(commit=Checkout(root, LocalRunner()).head())
+    smoke.run("smoke", replace(context, runner=stepped(played)))
 
 
 def verified(root: Path) -> None:

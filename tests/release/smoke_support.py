@@ -32,9 +32,10 @@ def proof_of(made: Built, environment: Path) -> Proof:
 class Played(Double):
     """A runner for which every installation works, but for the command with a word that ends in `fails`.
 
-    To git, the ledger's commit is checked out, and nothing is changed.
+    To git, `commit` is checked out, and nothing is changed.
     """
 
+    commit: str = COMMIT
     fails: str = "nothing fails"
     report: str | None = None
     """What the probe writes instead of a proof that all is well."""
@@ -47,7 +48,7 @@ class Played(Double):
     def answer(self, call: Call) -> Finished:
         words = call.words
         if words[0] == "git":
-            return call.ended(said=f"{COMMIT}\n" if "rev-parse" in words else "")
+            return call.ended(said=f"{self.commit}\n" if "rev-parse" in words else "")
         self.ran.append(words)
         self.given.append((call.cwd, call.env))
         self.waits.append(call.timeout_s)
