@@ -198,6 +198,8 @@ class Replaying(Double):
     """Every command that was answered for, in order."""
     homes: list[Path] = field(default_factory=list[Path])
     """The home that each was given; it was there."""
+    places: list[Path] = field(default_factory=list[Path])
+    """Where each ran."""
     epochs: set[str] = field(default_factory=set[str])
     """The times that the front end was given to stamp files with."""
 
@@ -215,6 +217,7 @@ class Replaying(Double):
         elif not {"twine", "check_wheel_contents", "venv", "uv", "pip"} & set(words):
             return call.really()
         self.ran.append(words)
+        self.places.append(call.cwd)
         self.homes.append(Path(call.env["HOME"]))
         assert self.homes[-1].is_dir()
         said = next((said for word, said in self.finds.items() if word in words), "")

@@ -160,6 +160,9 @@ def test_two_pythons_are_used_where_two_are_here(
     ]
     assert len(homes) == 3
     assert len({*homes}) == 1
+    first = [home for home, words in zip(runner.homes, runner.ran, strict=True) if "22" in words]
+    assert first
+    assert not {*first} & {*homes}
     assert runner.epochs == {str(EPOCH)}
     assert runner.homes[[("venv" in words) for words in runner.ran].index(True)] == homes[0]
     venv = next(words for words in runner.ran if "venv" in words)
@@ -172,6 +175,8 @@ def test_two_pythons_are_used_where_two_are_here(
     fronts = [words for words in runner.ran if "--no-isolation" in words]
     assert {words[0] == sys.executable: "77" in words for words in fronts} == {True: False, False: True}
     assert all(words[0].startswith(venv[-1]) for words in fronts if "77" in words)
+    trees = {words[-1].partition("tta-build-")[2].partition("/")[2] for words in fronts if "--sdist" in words}
+    assert trees == {"a/tree", "another folder/deeper/b/tree"}
 
 
 def test_a_byte_that_is_not_reproducible_names_its_member(tiny: Repo) -> None:
@@ -236,13 +241,20 @@ def test_the_checkers_are_asked_strictly_and_nobodys_settings_reach_them(tiny: R
         [*own, "check_wheel_contents", "--no-config", wheel],
         [*own, "twine", "check", "--strict", wheel, sdist],
     ]
-    assert "tta-build-" in made, "who finds it there must know whose it is"
+    scratch = next(path for path in Path(made).parents if path.name.startswith("tta-build-"))
+    checked = {place for place, words in zip(runner.places, runner.ran, strict=True) if words[:3] == own}
+    assert checked == {scratch}, "no settings of a checkout are below it, and its name says whose it is"
 
 
 def test_an_sdist_that_is_not_reproducible_is_refused(tiny: Repo) -> None:
     """The sdist is compared as the wheel is."""
     other = repacked(SDIST, built().sdist, {"tiny_demo-1.2.0/README.md": b"other\n"})
-    assert set(refused(tiny, replaying(second={SDIST: other}))) == {"build.same-bytes"}
+    with pytest.raises(Refused) as caught:
+        build.run("build", context_with(tiny, replaying(second={SDIST: other})))
+    assert set(rules(caught.value.problems)) == {"build.same-bytes"}
+    assert all(
+        "(first: the first build, second: the second build)" in each.what for each in caught.value.problems
+    )
 
 
 @pytest.mark.parametrize("which", ["first", "second"])
@@ -305,9 +317,10 @@ def test_a_release_needs_a_tag_two_pythons_and_says_all_of_it_at_once(tiny: Repo
 
 
 def test_a_tag_and_the_changelog_are_judged_when_a_tag_is_given(tiny: Repo) -> None:
-    """The wrong tag and the missing section are both named."""
+    """The wrong tag, the missing section and what is wrong beside them are all named."""
     tiny.git("tag", "v1.2.1")
-    assert {"tag.is-version", "tag.annotated", "changelog.has-version"} <= set(
+    tiny.write("README.md", "changed\n")
+    assert {"build.clean-tree", "tag.is-version", "tag.annotated", "changelog.has-version"} <= set(
         refused(tiny, options=Options(tag="v1.2.1"))
     )
 
@@ -329,6 +342,32 @@ def test_a_signed_tag_with_its_dated_section_is_built(tiny: Repo) -> None:
     assert run(tiny, replaying(log), Options(tag="v1.2.0"), now=late).genesis == ledger.genesis
     (tiny.root / "ledger/ledger.jsonl").unlink()
     assert refused(tiny, replaying(log), Options(tag="v1.2.0"), now=late) == ["changelog.dated"]
+
+
+def test_a_release_opens_with_the_plan_of_a_release(tiny: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All Pythons and all shards are in line 0, whatever this machine has; its wheels come from the index."""
+    monkeypatch.setattr(pythons, "found", lambda: {"3.11": "/somewhere/python3.11", OWN: sys.executable})
+    tiny.write("CHANGELOG.md", DATED)
+    tiny.commit()
+    tiny.push()
+    tiny.sign("v1.2.0")
+    log = {SDIST: repacked(SDIST, built().sdist, {"tiny_demo-1.2.0/CHANGELOG.md": DATED.encode()})}
+    options = Options(mode=Mode.RELEASE, tag="v1.2.0")
+    opening = run(tiny, replaying(log), options).opening
+    assert (opening.mode, opening.plan) == (Mode.RELEASE, RELEASE)
+    monkeypatch.setenv("TTA_WHEELHOUSE", str(tiny.root))
+    assert refused(tiny, replaying(log), options) == ["environment.wheelhouse"]
+
+
+def test_an_installer_that_fails_is_named(tiny: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second build's tools are installed by uv, and a person reads what it said."""
+    monkeypatch.setattr(pythons, "found", lambda: {"3.11": "/somewhere/python3.11", OWN: sys.executable})
+    runner = replaying()
+    runner.finds = {"--require-hashes": "no such wheel\n"}
+    with pytest.raises(Refused, match="uv could not install it") as caught:
+        build.run("build", context_with(tiny, runner))
+    assert "no such wheel" in caught.value.problems[0].what
+    assert folders(tiny) == []
 
 
 def test_a_tag_that_is_not_here_is_judged_by_today(tiny: Repo) -> None:
@@ -422,6 +461,7 @@ def test_another_commit_sets_both_folders_aside_once_it_is_built(tiny: Repo) -> 
     bad = repacked(WHEEL, built().wheel, {"tiny_demo/inner/part.py": b"evil = 1\n"})
     assert "artefact.member-bytes" in refused(tiny, replaying({WHEEL: bad}))
     assert folders(tiny) == ["dist", "ledger"]
+    assert Ledger.read(tiny.root / "ledger").head == first.head, "nor does it speak of the older commit"
     report = build.run("build", context_with(tiny, replaying()))
     assert report.sentence.endswith(", the ledger of another commit is set aside, a new one is open")
     second = Ledger.read(tiny.root / "ledger")
