@@ -170,11 +170,16 @@ def block(field: Field) -> int:
 
 
 def hang(field: Field) -> int:
-    """Handlers that never return: half wait for ever, half block the event loop for ever."""
+    """Handlers that never return: half wait for ever, half block the event loop for ever.
+
+    A loop that is blocked for ever cannot acknowledge what its other handlers had just done, and nobody renews
+    those leases beyond `handler_timeout` either.
+    """
+    frozen = 2
     field.send(2, deed="hang")
-    field.send(2, deed="freeze")
+    field.send(frozen, deed="freeze")
     field.send(200)
-    return 0
+    return frozen * (CAPACITY - 1)
 
 
 DRILLS: Mapping[str, Callable[[Field], int]] = {
