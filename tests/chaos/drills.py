@@ -172,8 +172,8 @@ def block(field: Field) -> int:
 def hang(field: Field) -> int:
     """Handlers that never return: half wait for ever, half block the event loop for ever.
 
-    A loop that is blocked for ever cannot acknowledge what its other handlers had just done, and nobody renews
-    those leases beyond `handler_timeout` either.
+    A loop that is blocked for ever cannot acknowledge what its other handlers had just done, and those leases
+    are not renewed beyond `handler_timeout` either.
     """
     frozen = 2
     field.send(2, deed="hang")
