@@ -316,15 +316,16 @@ async def test_sweep_leaves_no_key_of_a_breaker(lane: Lane, client: Any, clock: 
     await registry.aclose()
 
 
+@pytest.mark.parametrize("lost", ["PTTL", "SCAN"])
 async def test_sweep_spares_what_the_store_tells_nothing_of(
-    registry: CircuitBreakerRegistry, client: Any
+    registry: CircuitBreakerRegistry, client: Any, lost: str
 ) -> None:
     """Broken: a store that fails in the middle of a sweep ends it with an error, or makes records old."""
     text = json.dumps({"state": "open", "state_changed_at": 0, "updated_at": 80_000})
     await client.set("ao:cb:state:a", text, ex=50_000)
 
     async def lose(send: Send, words: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        if words[0] == "PTTL":
+        if words[0] == lost:
             raise aioredis.ConnectionError("gone in between")
         return await send(*words, **options)
 
