@@ -58,6 +58,20 @@ async def test_end_of_a_task_is_not_logged(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.records == []
 
 
+async def test_settling_waits_for_what_still_runs() -> None:
+    """Broken: a registry counts as closed while what it started still writes."""
+    ended: list[str] = []
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        ended.append("work")
+
+    tasks = OwnedTasks()
+    tasks.start(work(), "work")
+    await tasks.settle()
+    assert ended == ["work"]
+
+
 async def test_ending_waits_until_the_task_has_gone() -> None:
     """Broken: a registry counts as closed while its heartbeat still writes."""
     began, goes = asyncio.Event(), asyncio.Event()
