@@ -159,6 +159,8 @@ class Slot:
     """One copy of the project in which one module at a time is the mutated one."""
 
     folder: Path
+    pristine: Path
+    """The project as it was exported, which no test writes to."""
 
     @classmethod
     def make(cls, folder: Path, pristine: Path) -> "Slot":
@@ -169,7 +171,7 @@ class Slot:
         if not folder.exists():
             shutil.copytree(pristine, folder / "mutants")
             shutil.copy2(pristine / "pyproject.toml", folder)
-        return cls(folder=folder)
+        return cls(folder=folder, pristine=pristine)
 
     @property
     def project(self) -> Path:
@@ -187,7 +189,11 @@ class Slot:
         return self.folder / "tmp"
 
     def prepare(self, module: str, code: str) -> str:
-        """Put the mutated module in place; returns the original."""
+        """Put the mutated module in place; returns the original.
+
+        A mutant of an earlier module may have written to the copy, so all files are laid anew.
+        """
+        shutil.copytree(self.pristine, self.project, dirs_exist_ok=True)
         self.results.unlink(missing_ok=True)
         shutil.rmtree(self.temporary, ignore_errors=True)
         self.temporary.mkdir()

@@ -233,6 +233,23 @@ def test_a_snapshot_without_metadata_is_refused(tmp_path: Path) -> None:
     assert quoted == said.partition("\n")[2].rstrip()
 
 
+def test_a_slot_is_laid_anew_for_each_module(tmp_path: Path) -> None:
+    """A mutant that writes to the project judges its own module, and none behind it."""
+    (tmp_path / "pristine").mkdir()
+    for name in ("pyproject.toml", "a.py", "b.py"):
+        (tmp_path / "pristine" / name).write_text(name, encoding="utf-8")
+    slot = Slot.make(tmp_path / "slot", tmp_path / "pristine")
+    slot.restore("a.py", slot.prepare("a.py", "mutated"))
+    (slot.project / "pyproject.toml").write_text("written by a mutant", encoding="utf-8")
+    (slot.project / "b.py").unlink()
+    slot.prepare("a.py", "mutated")
+    assert {path.name: path.read_text(encoding="utf-8") for path in slot.project.iterdir()} == {
+        "pyproject.toml": "pyproject.toml",
+        "a.py": "mutated",
+        "b.py": "b.py",
+    }
+
+
 def test_a_slot_holds_one_mutated_module_at_a_time(tmp_path: Path) -> None:
     """What the last module left is gone, a half-written answer is not read, the copy is made once."""
     (tmp_path / "pristine").mkdir()
