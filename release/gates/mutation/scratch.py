@@ -164,12 +164,12 @@ class Slot:
 
     @classmethod
     def make(cls, folder: Path, pristine: Path) -> "Slot":
-        """Copy the project, unless that was done before.
+        """Make the folder, unless that was done before; `prepare` lays the project in it.
 
         mutmut wants its settings beside the copy, and the copy in `mutants/`.
         """
         if not folder.exists():
-            shutil.copytree(pristine, folder / "mutants")
+            folder.mkdir()
             shutil.copy2(pristine / "pyproject.toml", folder)
         return cls(folder=folder, pristine=pristine)
 
