@@ -1,6 +1,7 @@
 """Wheels, sdists and upload forms made in memory, right by default, for the tests of the embedded world."""
 
 import base64
+import datetime as dt
 import gzip
 import hashlib
 import io
@@ -12,6 +13,7 @@ from pathlib import Path
 from packaging.metadata import parse_email
 
 from release.publisher import PublisherFacts
+from release.rehearsal.minting import Publisher
 
 FACTS = PublisherFacts.model_validate(
     {
@@ -22,6 +24,15 @@ FACTS = PublisherFacts.model_validate(
         "project": "demo-project",
         "environments": {"testpypi": "testpypi", "pypi": "pypi"},
     }
+)
+NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+PUBLISHER = Publisher(
+    owner="Somebody",
+    owner_id="4711",
+    repository="r",
+    workflow="w.yml",
+    environment="",
+    project="demo-project",
 )
 METADATA = (
     "Metadata-Version: 2.4\n"

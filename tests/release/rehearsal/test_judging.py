@@ -17,6 +17,8 @@ from release.rehearsal.shelf import Project, Stored
 from release.rehearsal.uploads import Judgement, Token, Verifier
 from tests.release.rehearsal.support import (
     METADATA,
+    NOW,
+    PUBLISHER,
     SDIST,
     SDIST_NAME,
     WHEEL,
@@ -26,15 +28,6 @@ from tests.release.rehearsal.support import (
     tarred,
 )
 
-NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
-PUBLISHER = Publisher(
-    owner="Somebody",
-    owner_id="4711",
-    repository="r",
-    workflow="w.yml",
-    environment="",
-    project="demo-project",
-)
 TOKEN = Token(project="demo-project", expires=NOW + dt.timedelta(seconds=1), publisher=PUBLISHER)
 EMPTY = Project(name="demo-project")
 SHA256, NO_BYTES = hashlib.sha256(WHEEL).hexdigest(), hashlib.sha256().hexdigest()

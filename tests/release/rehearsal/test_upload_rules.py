@@ -25,6 +25,8 @@ from tests.release.hostile_support import hostile, with_header
 from tests.release.rehearsal.support import (
     INFO,
     METADATA,
+    NOW,
+    PUBLISHER,
     SDIST,
     SDIST_NAME,
     WHEEL,
@@ -37,15 +39,6 @@ from tests.release.rehearsal.support import (
     zipped,
 )
 
-NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
-PUBLISHER = Publisher(
-    owner="Somebody",
-    owner_id="4711",
-    repository="r",
-    workflow="w.yml",
-    environment="",
-    project="demo-project",
-)
 TOKEN = Token(project="demo-project", expires=NOW + dt.timedelta(minutes=15), publisher=PUBLISHER)
 
 
